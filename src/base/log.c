@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/log.h"
+
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/str.h"
+
+// The one place with state of the whole process: where its lines go. Levels and descriptors are
+// atomics, so writing a line takes no lock; settings are changed from one thread only.
+
+enum { LINE_MAX = 2048, MASK_DEFAULT = -1 };
+
+struct module_state {
+    _Atomic int mask; // bit per level, or MASK_DEFAULT
+    _Atomic int fd;   // -1: as DEFAULT
+    atomic_uint_fast64_t counts[LOG_LEVEL_COUNT];
+    char *enable, *output;
+};
+
+static struct module_state modules[LOG_MODULE_COUNT] = {
+    [0 ... LOG_MODULE_COUNT - 1] = {.mask = MASK_DEFAULT, .fd = -1},
+};
+
+static const char *const module_names[LOG_MODULE_COUNT] = {
+    "ROUTER",         "ROUTER_CORE",   "ROUTER_HELLO", "ROUTER_LS",     "ROUTER_MA",
+    "MESSAGE",        "SERVER",        "AGENT",        "CONTAINER",     "ERROR",
+    "POLICY",         "HTTP",          "CONN_MGR",     "PYTHON",        "PROTOCOL",
+    "TCP_ADAPTOR",    "HTTP_ADAPTOR",  "FLOW_LOG",     "ADDRESS_WATCH", "HTTP1_OBSERVER",
+    "HTTP2_OBSERVER", "HTTP2_DECODER", "DEFAULT"};
+
+static const char *const level_names[LOG_LEVEL_COUNT] = {"debug", "info", "warning", "error",
+                                                         "critical"};
+
+const char *log_module_name(enum log_module m)
+{
+    return module_names[m];
+}
+
+const char *log_level_name(enum log_level l)
+{
+    return level_names[l];
+}
+
+bool log_enabled(enum log_module m, enum log_level l)
+{
+    int mask = atomic_load_explicit(&modules[m].mask, memory_order_relaxed);
+
+    if (mask == MASK_DEFAULT)
+        mask = atomic_load_explicit(&modules[LOG_DEFAULT].mask, memory_order_relaxed);
+    if (mask == MASK_DEFAULT)
+        return l >= LOG_INFO;
+    return mask & 1 << l;
+}
+
+static int descriptor(enum log_module m)
+{
+    int fd = atomic_load_explicit(&modules[m].fd, memory_order_relaxed);
+
+    if (fd < 0)
+        fd = atomic_load_explicit(&modules[LOG_DEFAULT].fd, memory_order_relaxed);
+    return fd < 0 ? STDERR_FILENO : fd;
+}
+
+void log_write(enum log_module m, enum log_level l, const char *fmt, ...)
+{
+    char line[LINE_MAX];
+    struct timespec ts;
+    struct tm tm;
+    size_t len;
+    va_list args;
+
+    atomic_fetch_add_explicit(&modules[m].counts[l], 1, memory_order_relaxed);
+    if (!log_enabled(m, l))
+        return;
+    clock_gettime(CLOCK_REALTIME, &ts);
+    localtime_r(&ts.tv_sec, &tm);
+    len = strftime(line, sizeof(line), "%Y-%m-%d %H:%M:%S", &tm);
+    len += (size_t)snprintf(line + len, sizeof(line) - len, ".%06ld ", ts.tv_nsec / 1000);
+    len += strftime(line + len, sizeof(line) - len, "%z ", &tm);
+    len += (size_t)snprintf(line + len, sizeof(line) - len, "%s (%s) ", module_names[m],
+                            level_names[l]);
+    va_start(args, fmt);
+    int text = vsnprintf(line + len, sizeof(line) - len - 1, fmt, args);
+    va_end(args);
+    if (text > 0)
+        len += (size_t)text < sizeof(line) - len - 1 ? (size_t)text : sizeof(line) - len - 2;
+    for (size_t i = 0; i < len; i++) // what a peer says stays on its line
+        if ((unsigned char)line[i] < ' ')
+            line[i] = ' ';
+    line[len++] = '\n';
+    (void)!write(descriptor(m), line, len);
+}
+
+static int parse_level(struct str word, int *mask)
+{
+    bool and_up = word.len > 0 && word.ptr[word.len - 1] == '+';
+
+    word.len -= and_up;
+    for (int l = 0; l < LOG_LEVEL_COUNT; l++) {
+        if (!str_is_nocase(word, level_names[l]))
+            continue;
+        *mask |= and_up ? (1 << LOG_LEVEL_COUNT) - (1 << l) : 1 << l;
+        return 0;
+    }
+    // Levels that others have between or below ours.
+    if (str_is_nocase(word, "trace") || str_is_nocase(word, "notice")) {
+        *mask |= and_up ? (1 << LOG_LEVEL_COUNT) - 1 : 0;
+        return 0;
+    }
+    return str_is_nocase(word, "none") ? 0 : ERR_INVALID;
+}
+
+int log_set_enable(enum log_module m, const char *enable)
+{
+    int mask = 0;
+
+    if (strcasecmp(enable, "default") == 0) {
+        mask = MASK_DEFAULT;
+    } else {
+        for (const char *at = enable; *at;) {
+            size_t len = strcspn(at, ",");
+            struct str word = {at, len};
+
+            while (word.len > 0 && word.ptr[0] == ' ')
+                word = str_skip(word, 1);
+            if (parse_level(word, &mask) < 0)
+                return ERR_INVALID;
+            at += len + (at[len] == ',');
+        }
+    }
+    free(modules[m].enable);
+    modules[m].enable = xstrdup(enable);
+    atomic_store(&modules[m].mask, mask);
+    return 0;
+}
+
+const char *log_get_enable(enum log_module m)
+{
+    return modules[m].enable ? modules[m].enable : "default";
+}
+
+int log_set_output(enum log_module m, const char *path)
+{
+    int fd = -1, old;
+
+    if (path && strcmp(path, "stderr") == 0)
+        fd = dup(STDERR_FILENO);
+    else if (path && strcmp(path, "stdout") == 0)
+        fd = dup(STDOUT_FILENO);
+    else if (path)
+        fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+    if (path && fd < 0)
+        return ERR_IO;
+    old = atomic_exchange(&modules[m].fd, fd);
+    if (old >= 0)
+        close(old);
+    free(modules[m].output);
+    modules[m].output = path ? xstrdup(path) : NULL;
+    return 0;
+}
+
+const char *log_get_output(enum log_module m)
+{
+    return modules[m].output;
+}
+
+uint64_t log_count(enum log_module m, enum log_level l)
+{
+    return atomic_load_explicit(&modules[m].counts[l], memory_order_relaxed);
+}
+
+bool log_limit_pass(struct log_limit *l, double burst, struct mono now, uint32_t *skipped)
+{
+    double passed = (double)(now.ns - l->last.ns) / (double)NS_PER_S;
+
+    l->tokens = l->last.ns == 0 ? burst : l->tokens + passed;
+    if (l->tokens > burst)
+        l->tokens = burst;
+    l->last = now;
+    if (l->tokens < 1) {
+        l->skipped++;
+        return false;
+    }
+    l->tokens -= 1;
+    *skipped = l->skipped;
+    l->skipped = 0;
+    return true;
+}

@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "node/parts.h"
+
+// The configured entities as management sees them. What the entity does not hold itself (status of
+// a connector, counts of a log module) is put over a copy of its values.
+
+enum { VALUE_MAX = 64 };
+
+static bool is_type(const struct mgmt_type *t, const char *name)
+{
+    return strcmp(t->name, name) == 0;
+}
+
+static void put(const struct mgmt_type *t, const struct amqp_val *values[VALUE_MAX],
+                const char *attr, const struct amqp_val *v)
+{
+    for (int i = 0; t->attrs[i].name && i < VALUE_MAX; i++)
+        if (strcmp(t->attrs[i].name, attr) == 0)
+            values[i] = v;
+}
+
+// One entity told with up to three values put over its own.
+struct extra {
+    const char *attr;
+    struct amqp_val *value; // taken
+};
+
+static bool tell(const struct mgmt_type *t, const struct mgmt_entity *e, struct extra *extras,
+                 size_t extra_count, mgmt_emit *emit, void *to)
+{
+    const struct amqp_val *values[VALUE_MAX] = {NULL};
+    char *full = str_fmt("io.skupper.router.%s", t->name);
+    struct amqp_val *type = amqp_val_string(str_of(full));
+    bool more;
+
+    for (int i = 0; e && t->attrs[i].name && i < VALUE_MAX; i++)
+        values[i] = t->attrs[i].flags & MGMT_SECRET ? NULL : e->values[i];
+    put(t, values, "type", type);
+    for (size_t i = 0; i < extra_count; i++)
+        put(t, values, extras[i].attr, extras[i].value);
+    more = emit(to, values);
+    for (size_t i = 0; i < extra_count; i++)
+        amqp_val_free(extras[i].value);
+    amqp_val_free(type);
+    free(full);
+    return more;
+}
+
+static struct amqp_val *text(const char *s)
+{
+    return s ? amqp_val_string(str_of(s)) : NULL;
+}
+
+// ---------------------------------------------------------- listener, connector, profile, address
+
+static void each_part(void *user, mgmt_emit *emit, void *to)
+{
+    struct manager *self = user;
+    struct node *n = self->node;
+
+    list_for_each (node, node_parts(n, self->type->name)) {
+        struct part *p = list_entry(node, struct part, on_node);
+        bool is_dial = p->dial_count > 0;
+        const char *status = p->is_connected ? "SUCCESS" : p->status[0] ? "FAILED" : "CONNECTING";
+        struct extra extras[] = {
+            {"identity", text(p->identity)},
+            {"name", text(p->name)},
+            {"connectionStatus", is_dial ? text(status) : NULL},
+            {"connectionMsg", is_dial ? text(p->status) : NULL},
+        };
+
+        if (!tell(self->type, p->entity, extras, is_dial ? 4 : 2, emit, to))
+            return;
+    }
+}
+
+static int create_part(void *user, const struct mgmt_entity *e, struct why *why)
+{
+    struct manager *self = user;
+
+    return node_add(self->node, e, why);
+}
+
+static int remove_part(void *user, struct str identity, struct why *why)
+{
+    struct manager *self = user;
+    struct node *n = self->node;
+
+    return node_remove(n, node_parts(n, self->type->name), identity, why);
+}
+
+static int set_all(struct mgmt_entity *e, const struct amqp_val *changes, struct why *why)
+{
+    for (uint32_t i = 0; i + 1 < changes->count; i += 2) {
+        char *attr = str_dup(amqp_val_str(changes->items[i]));
+        int err = mgmt_entity_set(e, attr, changes->items[i + 1], MGMT_UPDATE, why);
+
+        free(attr);
+        if (err < 0)
+            return err;
+    }
+    return 0;
+}
+
+static int update_profile(void *user, struct str identity, const struct amqp_val *changes,
+                          struct why *why)
+{
+    struct manager *self = user;
+    struct node *n = self->node;
+    struct part *p = node_find(&n->profiles, identity);
+
+    if (!p) {
+        why_set(why, "there is no sslProfile '%.*s'", STR_ARG(identity));
+        return ERR_NOT_FOUND;
+    }
+    return set_all(p->entity, changes, why);
+}
+
+// ------------------------------------------------------------------------- router, site, network
+
+static void each_single(void *user, mgmt_emit *emit, void *to)
+{
+    struct manager *self = user;
+    struct node *n = self->node;
+    bool is_router = is_type(self->type, "router");
+    const struct mgmt_entity *e = is_router                     ? n->router_entity
+                                  : is_type(self->type, "site") ? n->site
+                                                                : n->network;
+    const char *id = is_router ? mgmt_entity_cstr(e, "id") : mgmt_entity_cstr(e, "name");
+    char *identity = str_fmt("%s/%s", self->type->name, id ? id : "0");
+    char host[256] = "";
+    struct extra extras[] = {
+        {"identity", text(identity)},
+        {"name", text(is_router || !id ? identity : id)},
+        {"version", is_router ? text(n->version) : NULL},
+        {"hostName", NULL},
+        {"workerThreads", is_router ? amqp_val_long(n->worker_count) : NULL},
+    };
+
+    gethostname(host, sizeof(host) - 1);
+    extras[3].value = text(host);
+    tell(self->type, e, extras, is_router ? 5 : 2, emit, to);
+    free(identity);
+}
+
+static int update_network(void *user, struct str identity, const struct amqp_val *changes,
+                          struct why *why)
+{
+    struct manager *self = user;
+    struct node *n = self->node;
+
+    (void)identity;
+    return set_all(n->network, changes, why);
+}
+
+// ------------------------------------------------------------------------------------------ logs
+
+static void each_log(void *user, mgmt_emit *emit, void *to)
+{
+    struct manager *self = user;
+
+    for (int m = 0; m < LOG_MODULE_COUNT; m++) {
+        const char *name = log_module_name((enum log_module)m);
+        char *identity = str_fmt("log/%s", name);
+        struct extra extras[] = {
+            {"identity", text(identity)},
+            {"name", text(identity)},
+            {"module", text(name)},
+            {"enable", text(log_get_enable((enum log_module)m))},
+            {"outputFile", text(log_get_output((enum log_module)m))},
+        };
+        bool more = tell(self->type, NULL, extras, 5, emit, to);
+
+        free(identity);
+        if (!more)
+            return;
+    }
+}
+
+static int update_log(void *user, struct str identity, const struct amqp_val *changes,
+                      struct why *why)
+{
+    const struct amqp_val *output = amqp_val_get(changes, "outputFile");
+    char *enable = str_dup(amqp_val_str(amqp_val_get(changes, "enable")));
+    int err = ERR_NOT_FOUND;
+
+    (void)user;
+    for (int m = 0; m < LOG_MODULE_COUNT; m++) {
+        const char *name = log_module_name((enum log_module)m);
+        struct str short_name =
+            str_starts(identity, STR("log/")) ? str_skip(identity, 4) : identity;
+
+        if (!str_is(short_name, name))
+            continue;
+        err = enable[0] ? log_set_enable((enum log_module)m, enable) : 0;
+        if (err == 0 && output) {
+            char *path = str_dup(amqp_val_str(output));
+
+            err = log_set_output((enum log_module)m, path);
+            free(path);
+        }
+    }
+    if (err == ERR_NOT_FOUND)
+        why_set(why, "there is no log module %.*s", STR_ARG(identity));
+    else if (err < 0)
+        why_set(why, "enable '%s' is no list of levels such as info+ or debug,error", enable);
+    free(enable);
+    return err;
+}
+
+static void each_log_stats(void *user, mgmt_emit *emit, void *to)
+{
+    static const char *const counts[LOG_LEVEL_COUNT] = {"debugCount", "infoCount", "warningCount",
+                                                        "errorCount", "criticalCount"};
+    struct manager *self = user;
+
+    for (int m = 0; m < LOG_MODULE_COUNT; m++) {
+        char *identity = str_fmt("logStats/%s", log_module_name((enum log_module)m));
+        struct extra extras[2 + LOG_LEVEL_COUNT] = {{"identity", text(identity)},
+                                                    {"name", text(identity)}};
+        bool more;
+
+        for (int l = 0; l < LOG_LEVEL_COUNT; l++)
+            extras[2 + l] = (struct extra){
+                counts[l], amqp_val_ulong(log_count((enum log_module)m, (enum log_level)l))};
+        more = tell(self->type, NULL, extras, 2 + LOG_LEVEL_COUNT, emit, to);
+        free(identity);
+        if (!more)
+            return;
+    }
+}
+
+void manage_register(struct node *n)
+{
+    static const struct {
+        const char *type;
+        void (*each)(void *user, mgmt_emit *emit, void *to);
+        int (*create)(void *user, const struct mgmt_entity *e, struct why *why);
+        int (*update)(void *user, struct str identity, const struct amqp_val *changes,
+                      struct why *why);
+        int (*remove)(void *user, struct str identity, struct why *why);
+    } kinds[] = {
+        {"router", each_single, NULL, NULL, NULL},
+        {"site", each_single, NULL, NULL, NULL},
+        {"network", each_single, NULL, update_network, NULL},
+        {"listener", each_part, create_part, NULL, remove_part},
+        {"connector", each_part, create_part, NULL, remove_part},
+        {"sslProfile", each_part, create_part, update_profile, remove_part},
+        {"router.config.address", each_part, create_part, NULL, remove_part},
+        {"log", each_log, NULL, update_log, NULL},
+        {"logStats", each_log_stats, NULL, NULL, NULL},
+    };
+
+    _Static_assert(sizeof(kinds) / sizeof(kinds[0]) <= NODE_PROVIDERS, "providers");
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        struct manager *m = &n->managers[i];
+
+        m->node = n;
+        m->type = mgmt_find_type(str_of(kinds[i].type));
+        m->provider = (struct mgmt_provider){
+            .type = m->type,
+            .user = m,
+            .each = kinds[i].each,
+            .create = kinds[i].create,
+            .update = kinds[i].update,
+            .remove = kinds[i].remove,
+        };
+        mgmt_agent_add(n->agent, &m->provider);
+    }
+}

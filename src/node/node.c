@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/map.h"
+#include "base/mem.h"
+#include "node/parts.h"
+
+// The running router: configuration in, sockets and a router that serve until told to stop.
+//
+//   node.c    start, stop, signals; the configuration is read whole and checked whole before
+//             anything starts
+//   parts.c   one entity (listener, connector, profile, address) made to run, or ended
+//   peer.c    one AMQP connection between its socket and the router
+//   health.c  /healthz and /metrics
+//   manage.c  the same entities as management sees them
+//
+// Everything runs in one thread, in the loop of net.h.
+
+enum {
+    BLOCK_SIZE = 16 * 1024,  // one TLS record, one frame
+    BLOCK_COUNT_MAX = 16384, // 256 MiB of output waiting, over all connections
+    SCRATCH_SIZE = 256 * 1024,
+};
+
+static int count_cpus(void)
+{
+    cpu_set_t set;
+
+    if (sched_getaffinity(0, sizeof(set), &set) < 0)
+        return 1;
+    return CPU_COUNT(&set) > 0 ? CPU_COUNT(&set) : 1;
+}
+
+static int data_connection_count(const struct mgmt_entity *router, int workers)
+{
+    struct str count = mgmt_entity_str(router, "dataConnectionCount");
+    char text[16] = "";
+
+    if (count.len == 0 || str_is(count, "auto") || count.len >= sizeof(text))
+        return (workers + 1) / 2;
+    memcpy(text, count.ptr, count.len);
+    return (int)strtol(text, NULL, 10);
+}
+
+static enum router_mode mode_of(const struct mgmt_entity *router)
+{
+    struct str mode = mgmt_entity_str(router, "mode");
+
+    if (str_is(mode, "interior"))
+        return ROUTER_INTERIOR;
+    return str_is(mode, "edge") ? ROUTER_EDGE : ROUTER_STANDALONE;
+}
+
+static enum router_treatment default_treatment(const struct mgmt_entity *router)
+{
+    struct str name = mgmt_entity_str(router, "defaultDistribution");
+
+    if (str_is(name, "multicast"))
+        return ROUTER_MULTICAST;
+    if (str_is(name, "closest"))
+        return ROUTER_CLOSEST;
+    return str_is(name, "unavailable") ? ROUTER_UNAVAILABLE : ROUTER_BALANCED;
+}
+
+static uint32_t interval_ms(const struct mgmt_entity *router, const char *attr)
+{
+    return (uint32_t)mgmt_entity_int(router, attr, 0) * 1000;
+}
+
+static void make_router(struct node *n)
+{
+    const struct mgmt_entity *e = n->router_entity;
+    const char *id = mgmt_entity_cstr(e, "id");
+    char random_id[RNG_ID_LEN + 1];
+
+    rng_id(&n->rng, random_id);
+
+    struct router_opts opts = {
+        .id = id ? id : random_id,
+        .mode = mode_of(e),
+        .instance = (int64_t)time(NULL),
+        .seed = rng_next(&n->rng),
+        .default_treatment = default_treatment(e),
+        .hello_interval_ms = interval_ms(e, "helloIntervalSeconds"),
+        .hello_max_age_ms = interval_ms(e, "helloMaxAgeSeconds"),
+        .ra_interval_ms = interval_ms(e, "raIntervalSeconds"),
+        .ra_interval_flux_ms = interval_ms(e, "raIntervalFluxSeconds"),
+        .remote_ls_max_age_ms = interval_ms(e, "remoteLsMaxAgeSeconds"),
+        .pool = n->pool,
+        .version = n->version,
+    };
+
+    n->router = router_new(&opts, mono_now());
+}
+
+static void router_due(void *user, struct mono now)
+{
+    struct node *n = user;
+
+    router_tick(n->router, now);
+    node_settle(n, now);
+}
+
+static void turn(void *user, struct mono now)
+{
+    node_settle(user, now);
+}
+
+static void on_signal(void *user, struct mono now)
+{
+    struct node *n = user;
+    struct signalfd_siginfo info;
+
+    (void)now;
+    while (read(n->signal_fd, &info, sizeof(info)) == sizeof(info)) {
+        log_write(LOG_SERVER, LOG_INFO, "signal=%s", strsignal((int)info.ssi_signo));
+        if (info.ssi_signo != SIGHUP)
+            net_loop_stop(n->loop);
+    }
+}
+
+static int watch_signals(struct node *n, struct why *why)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    n->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    if (n->signal_fd < 0) {
+        why_set(why, "signals cannot be watched: %s", strerror(errno));
+        return ERR_IO;
+    }
+    n->signals = net_watch_new(n->loop, n->signal_fd, on_signal, n);
+    return 0;
+}
+
+static int set_log(const struct mgmt_entity *e, struct why *why)
+{
+    struct str module = mgmt_entity_str(e, "module");
+    const char *enable = mgmt_entity_cstr(e, "enable");
+
+    for (int m = 0; m < LOG_MODULE_COUNT; m++) {
+        if (!str_is(module, log_module_name((enum log_module)m)))
+            continue;
+        if (enable && log_set_enable((enum log_module)m, enable) < 0) {
+            why_set(why, "log %.*s: enable '%s' is no list of levels such as info+ or debug,error",
+                    STR_ARG(module), enable);
+            return ERR_INVALID;
+        }
+        if (mgmt_entity_cstr(e, "outputFile") &&
+            log_set_output((enum log_module)m, mgmt_entity_cstr(e, "outputFile")) < 0) {
+            why_set(why, "log %.*s: outputFile %s cannot be written: %s", STR_ARG(module),
+                    mgmt_entity_cstr(e, "outputFile"), strerror(errno));
+            return ERR_IO;
+        }
+    }
+    return 0;
+}
+
+// Entities that make something run, profiles before those who name them. Types of services that are
+// not there yet are told and passed over, so that an existing file starts the router.
+static int apply(struct node *n, const struct mgmt_config *config, struct why *why)
+{
+    static const char *const order[] = {"log", "router.config.address", "sslProfile", "listener",
+                                        "connector"};
+    int err = 0;
+
+    for (size_t o = 0; o < sizeof(order) / sizeof(order[0]); o++) {
+        for (size_t i = 0; i < config->count && err == 0; i++) {
+            const struct mgmt_entity *e = config->entities[i];
+
+            if (strcmp(e->type->name, order[o]) != 0)
+                continue;
+            err = o == 0 ? set_log(e, why) : node_add(n, e, why);
+        }
+    }
+    return err;
+}
+
+static void tell_unserved(const struct mgmt_config *config)
+{
+    static const char *const served[] = {
+        "log",    "router.config.address", "sslProfile", "listener", "connector", "router", "site",
+        "network"};
+
+    for (size_t i = 0; i < config->count; i++) {
+        bool is_served = false;
+
+        for (size_t s = 0; s < sizeof(served) / sizeof(served[0]); s++)
+            is_served |= strcmp(config->entities[i]->type->name, served[s]) == 0;
+        if (!is_served)
+            log_write(LOG_AGENT, LOG_WARNING,
+                      "line %d: %s is not served by this router yet; passed over",
+                      config->entities[i]->line, config->entities[i]->type->name);
+    }
+}
+
+static struct mgmt_entity *single(const struct mgmt_config *config, const char *type)
+{
+    const struct mgmt_entity *e = mgmt_config_single(config, type);
+
+    return e ? mgmt_entity_copy(e) : mgmt_entity_new(mgmt_find_type(str_of(type)));
+}
+
+static const char *environment(const char *name)
+{
+    return getenv(name);
+}
+
+static int start(struct node *n, const struct mgmt_config *config, struct why *why)
+{
+    struct net_hooks hooks = {.user = n, .turn = turn};
+    int err = net_loop_new(&hooks, SCRATCH_SIZE, &n->loop);
+
+    if (err < 0) {
+        why_set(why, "the event loop cannot be made: %s", strerror(errno));
+        return err;
+    }
+    n->router_entity = single(config, "router");
+    n->site = single(config, "site");
+    n->network = single(config, "network");
+    n->worker_count = count_cpus();
+    n->data_connections = data_connection_count(n->router_entity, n->worker_count);
+    n->pool = pool_new(BLOCK_SIZE, BLOCK_COUNT_MAX);
+    make_router(n);
+    n->agent = mgmt_agent_new();
+    router_set_agent(n->router, n->agent);
+    manage_register(n);
+    n->router_timer = (struct net_timer){.fire = router_due, .user = n};
+    err = watch_signals(n, why);
+    if (err == 0)
+        err = apply(n, config, why);
+    return err;
+}
+
+int node_new(const char *config_path, const char *version, struct node **out, struct why *why)
+{
+    struct mgmt_config *config = NULL;
+    struct node *n = NULL;
+    int err = mgmt_config_load(config_path, environment, &config, why);
+
+    if (err < 0)
+        return err;
+    n = xcalloc(1, sizeof(*n));
+    n->signal_fd = -1;
+    n->version = xstrdup(version);
+    list_init(&n->profiles);
+    list_init(&n->listeners);
+    list_init(&n->connectors);
+    list_init(&n->addresses);
+    rng_init(&n->rng, rng_system_seed());
+    map_seed(rng_next(&n->rng));
+    err = start(n, config, why);
+    if (err < 0) {
+        why_prefix(why, "%s", config_path);
+        node_free(n);
+    } else {
+        tell_unserved(config);
+        *out = n;
+    }
+    mgmt_config_free(config);
+    return err;
+}
+
+void node_free(struct node *n)
+{
+    if (!n)
+        return;
+    node_remove_all(n);
+    if (n->loop) {
+        net_timer_cancel(n->loop, &n->router_timer);
+        net_watch_free(n->signals);
+        net_loop_drop_all(n->loop, "the router stops");
+    }
+    router_free(n->router);
+    mgmt_agent_free(n->agent);
+    net_loop_free(n->loop);
+    pool_free(n->pool);
+    if (n->signal_fd >= 0)
+        close(n->signal_fd);
+    mgmt_entity_free(n->router_entity);
+    mgmt_entity_free(n->site);
+    mgmt_entity_free(n->network);
+    free(n->version);
+    free(n);
+}
+
+void node_run(struct node *n)
+{
+    log_write(LOG_SERVER, LOG_INFO, "router %s version=%s mode=%.*s is running",
+              mgmt_entity_cstr(n->router_entity, "id") ? mgmt_entity_cstr(n->router_entity, "id")
+                                                       : "(unnamed)",
+              n->version, STR_ARG(mgmt_entity_str(n->router_entity, "mode")));
+    node_settle(n, mono_now());
+    net_loop_run(n->loop);
+}
+
+void node_stop(struct node *n)
+{
+    net_loop_stop(n->loop);
+}

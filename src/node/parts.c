@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/mem.h"
+#include "node/parts.h"
+
+// Entities made to run: a listener gets a socket, a connector its connections, an address its rule.
+// Used for the configuration at start and for management later, so that both mean the same.
+
+enum router_role node_role(const struct mgmt_entity *e)
+{
+    struct str role = mgmt_entity_str(e, "role");
+
+    for (int i = ROUTER_ROLE_NORMAL; i <= ROUTER_ROLE_INTER_NETWORK; i++)
+        if (str_is(role, router_role_name((enum router_role)i)))
+            return (enum router_role)i;
+    return ROUTER_ROLE_NORMAL;
+}
+
+static int family_of(const struct mgmt_entity *e)
+{
+    struct str family = mgmt_entity_str(e, "socketAddressFamily");
+
+    if (str_is_nocase(family, "IPv4"))
+        return AF_INET;
+    return str_is_nocase(family, "IPv6") ? AF_INET6 : AF_UNSPEC;
+}
+
+struct list *node_parts(struct node *n, const char *type)
+{
+    if (strcmp(type, "sslProfile") == 0)
+        return &n->profiles;
+    if (strcmp(type, "listener") == 0)
+        return &n->listeners;
+    if (strcmp(type, "connector") == 0)
+        return &n->connectors;
+    return strcmp(type, "router.config.address") == 0 ? &n->addresses : NULL;
+}
+
+struct part *node_find(const struct list *parts, struct str id)
+{
+    list_for_each (node, parts) {
+        struct part *p = list_entry(node, struct part, on_node);
+
+        if (id.len > 0 && (str_is(id, p->name) || str_is(id, p->identity)))
+            return p;
+    }
+    return NULL;
+}
+
+static struct part *part_new(struct node *n, const struct mgmt_entity *e)
+{
+    struct part *p = xcalloc(1, sizeof(*p));
+
+    p->node = n;
+    p->entity = mgmt_entity_copy(e);
+    p->identity = mgmt_entity_identity(e);
+    p->name = xstrdup(mgmt_entity_cstr(e, "name") ? mgmt_entity_cstr(e, "name") : p->identity);
+    list_init(&p->on_node);
+    return p;
+}
+
+static void part_free(struct part *p)
+{
+    if (!p)
+        return;
+    list_remove(&p->on_node);
+    net_listener_free(p->listener);
+    for (int i = 0; i < p->dial_count; i++)
+        net_connector_free(p->dials[i].connector);
+    free(p->dials);
+    net_tls_unref(p->tls);
+    mgmt_entity_free(p->entity);
+    free(p->identity);
+    free(p->name);
+    free(p);
+}
+
+// The TLS that an entity's sslProfile asks for; none without one.
+static int make_tls(struct part *p, bool is_server, struct why *why)
+{
+    struct str name = mgmt_entity_str(p->entity, "sslProfile");
+    const struct part *profile = node_find(&p->node->profiles, name);
+    struct str mechanisms = mgmt_entity_str(p->entity, "saslMechanisms");
+
+    if (name.len == 0)
+        return 0;
+    if (!profile) {
+        why_set(why, "sslProfile '%.*s' does not exist; create it first", STR_ARG(name));
+        return ERR_NOT_FOUND;
+    }
+
+    struct net_tls_opts opts = {
+        .name = profile->name,
+        .ca_file = mgmt_entity_cstr(profile->entity, "caCertFile"),
+        .cert_file = mgmt_entity_cstr(profile->entity, "certFile"),
+        .key_file = mgmt_entity_cstr(profile->entity, "privateKeyFile"),
+        .password = mgmt_entity_cstr(profile->entity, "password"),
+        .ciphers = mgmt_entity_cstr(profile->entity, "ciphers"),
+        .protocols = mgmt_entity_cstr(profile->entity, "protocols"),
+        .is_server = is_server,
+        .require_peer = is_server && (mgmt_entity_bool(p->entity, "authenticatePeer") ||
+                                      str_is(mechanisms, "EXTERNAL")),
+    };
+
+    return net_tls_new(&opts, &p->tls, why);
+}
+
+static int start_listener(struct part *p, struct why *why)
+{
+    const struct mgmt_entity *e = p->entity;
+    int err = make_tls(p, true, why);
+
+    if (err < 0)
+        return err;
+
+    struct net_listener_opts opts = {
+        .host = mgmt_entity_cstr(e, "host"),
+        .port = mgmt_entity_cstr(e, "port"),
+        .family = family_of(e),
+        .tls = p->tls,
+        .tls_optional =
+            p->tls && node_role(e) == ROUTER_ROLE_NORMAL && !mgmt_entity_bool(e, "requireSsl") &&
+            !mgmt_entity_bool(e, "requireEncryption") && !mgmt_entity_bool(e, "authenticatePeer"),
+        .accept = {.ready = peer_accepted, .user = p},
+    };
+
+    err = net_listener_new(p->node->loop, &opts, &p->listener, why);
+    if (err == 0)
+        log_write(LOG_CONN_MGR, LOG_INFO, "listening name=%s host=%s port=%d role=%s", p->name,
+                  opts.host ? opts.host : "", net_listener_port(p->listener),
+                  router_role_name(node_role(e)));
+    return err;
+}
+
+static int start_dial(struct part *p, struct dial *d, enum router_role role, struct why *why)
+{
+    const struct mgmt_entity *e = p->entity;
+    struct net_connector_opts opts = {
+        .host = mgmt_entity_cstr(e, "host"),
+        .port = mgmt_entity_cstr(e, "port"),
+        .family = family_of(e),
+        .tls = p->tls,
+        .verify_host = mgmt_entity_bool(e, "verifyHostname"),
+        .connect = {.ready = peer_connected, .failed = peer_failed, .user = d},
+    };
+
+    d->part = p;
+    d->role = role;
+    return net_connector_new(p->node->loop, &opts, &d->connector, why);
+}
+
+static int start_connector(struct part *p, struct why *why)
+{
+    enum router_role role = node_role(p->entity);
+    int data = role == ROUTER_ROLE_INTER_ROUTER ? p->node->data_connections : 0;
+    int err = make_tls(p, false, why);
+
+    rng_id(&p->node->rng, p->correlator);
+    p->dials = xcalloc((size_t)(1 + data), sizeof(*p->dials));
+    for (int i = 0; err == 0 && i < 1 + data; i++) {
+        err = start_dial(p, &p->dials[i], i == 0 ? role : ROUTER_ROLE_INTER_ROUTER_DATA, why);
+        p->dial_count += err == 0;
+    }
+    return err;
+}
+
+static enum router_treatment treatment_of(const struct mgmt_entity *e)
+{
+    static const struct {
+        const char *name;
+        enum router_treatment treatment;
+    } names[] = {
+        {"multicast", ROUTER_MULTICAST},     {"closest", ROUTER_CLOSEST},
+        {"balanced", ROUTER_BALANCED},       {"flood", ROUTER_FLOOD},
+        {"unavailable", ROUTER_UNAVAILABLE},
+    };
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (str_is(mgmt_entity_str(e, "distribution"), names[i].name))
+            return names[i].treatment;
+    return ROUTER_BALANCED;
+}
+
+static int start_address(struct part *p, struct why *why)
+{
+    struct str prefix = mgmt_entity_str(p->entity, "prefix");
+    struct str pattern = mgmt_entity_str(p->entity, "pattern");
+    int err;
+
+    if ((prefix.len > 0) == (pattern.len > 0)) {
+        why_set(why, "an address needs either prefix or pattern");
+        return ERR_INVALID;
+    }
+    err = router_address_config(p->node->router, prefix.len > 0 ? prefix : pattern, prefix.len > 0,
+                                treatment_of(p->entity),
+                                (int)mgmt_entity_int(p->entity, "priority", -1));
+    if (err < 0)
+        why_set(why, "%.*s: %s", STR_ARG(prefix.len > 0 ? prefix : pattern),
+                err == ERR_EXISTS ? "this prefix or pattern is configured already"
+                                  : "not a usable prefix or pattern");
+    return err;
+}
+
+static int start(struct part *p, struct why *why)
+{
+    const char *type = p->entity->type->name;
+
+    if (strcmp(type, "listener") == 0)
+        return start_listener(p, why);
+    if (strcmp(type, "connector") == 0)
+        return start_connector(p, why);
+    if (strcmp(type, "router.config.address") == 0)
+        return start_address(p, why);
+    // A profile is read when it is used, but a bad one should be told at once.
+    struct net_tls_opts opts = {
+        .name = p->name,
+        .ca_file = mgmt_entity_cstr(p->entity, "caCertFile"),
+        .cert_file = mgmt_entity_cstr(p->entity, "certFile"),
+        .key_file = mgmt_entity_cstr(p->entity, "privateKeyFile"),
+        .password = mgmt_entity_cstr(p->entity, "password"),
+        .ciphers = mgmt_entity_cstr(p->entity, "ciphers"),
+        .protocols = mgmt_entity_cstr(p->entity, "protocols"),
+    };
+    struct net_tls *tls = NULL;
+    int err = net_tls_new(&opts, &tls, why);
+
+    net_tls_unref(tls);
+    return err;
+}
+
+int node_add(struct node *n, const struct mgmt_entity *e, struct why *why)
+{
+    struct list *parts = node_parts(n, e->type->name);
+    struct part *p = NULL;
+    int err;
+
+    if (!parts) {
+        why_set(why, "entities of type %s are not served by this router yet", e->type->name);
+        return ERR_UNSUPPORTED;
+    }
+    p = part_new(n, e);
+    if (node_find(parts, str_of(p->name))) {
+        why_set(why, "the name '%s' is in use for another %s", p->name, e->type->name);
+        part_free(p);
+        return ERR_EXISTS;
+    }
+    err = start(p, why);
+    if (err < 0) {
+        why_prefix(why, "%s '%s'", e->type->name, p->name);
+        part_free(p);
+        return err;
+    }
+    list_append(parts, &p->on_node);
+    return 0;
+}
+
+int node_remove(struct node *n, struct list *parts, struct str identity, struct why *why)
+{
+    struct part *p = node_find(parts, identity);
+
+    if (!p) {
+        why_set(why, "there is no '%.*s'; query the type for the names there are",
+                STR_ARG(identity));
+        return ERR_NOT_FOUND;
+    }
+    if (parts == &n->addresses) {
+        struct str prefix = mgmt_entity_str(p->entity, "prefix");
+
+        router_address_unconfig(n->router,
+                                prefix.len > 0 ? prefix : mgmt_entity_str(p->entity, "pattern"),
+                                prefix.len > 0);
+    }
+    part_free(p);
+    return 0;
+}
+
+void node_remove_all(struct node *n)
+{
+    struct list *all[] = {&n->connectors, &n->listeners, &n->addresses, &n->profiles};
+
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+        while (!list_empty(all[i]))
+            part_free(list_entry(all[i]->next, struct part, on_node));
+}

@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "node/parts.h"
+
+// The thin shell between a socket's stream and the router's end of an AMQP connection. Whatever one
+// connection causes on others is picked up in node_settle(), once a turn.
+
+struct peer {
+    struct node *node;
+    struct router_conn *conn;
+    struct net_stream *stream;
+    struct dial *dial; // NULL: accepted, or its connector is gone
+    bool is_opened;
+};
+
+static void feed(void *e, const uint8_t *data, size_t len, struct mono now)
+{
+    struct peer *p = e;
+
+    router_conn_feed(p->conn, data, len, now);
+}
+
+static struct buf *output(void *e, struct mono now)
+{
+    struct peer *p = e;
+
+    return router_conn_output(p->conn, now);
+}
+
+static void sent(void *e, struct mono now)
+{
+    struct peer *p = e;
+
+    router_conn_sent(p->conn, now);
+    node_settle(p->node, now);
+}
+
+static struct mono deadline(const void *e)
+{
+    const struct peer *p = e;
+
+    return router_conn_deadline(p->conn);
+}
+
+static void tick(void *e, struct mono now)
+{
+    struct peer *p = e;
+
+    router_conn_tick(p->conn, now);
+}
+
+static bool is_paused(const void *e)
+{
+    const struct peer *p = e;
+
+    return pool_is_short(p->node->pool);
+}
+
+static bool is_finished(const void *e)
+{
+    const struct peer *p = e;
+
+    return router_conn_is_finished(p->conn);
+}
+
+static void lost(void *e, const char *why, struct mono now)
+{
+    struct peer *p = e;
+    struct node *n = p->node;
+    uint32_t skipped;
+
+    if (log_limit_pass(&n->peer_lines, 50, now, &skipped))
+        log_write(LOG_SERVER, LOG_INFO, "connection closed peer=%s why=%s skipped=%u",
+                  net_stream_peer(p->stream)->host, why, skipped);
+    if (p->dial && p->dial == p->dial->part->dials) {
+        p->dial->part->is_connected = false;
+        strncpy(p->dial->part->status, why, WHY_MAX - 1);
+    }
+    router_conn_lost(p->conn, now);
+    free(p);
+    node_settle(n, now);
+}
+
+const struct net_engine_ops peer_ops = {
+    .feed = feed,
+    .output = output,
+    .sent = sent,
+    .deadline = deadline,
+    .tick = tick,
+    .is_paused = is_paused,
+    .is_finished = is_finished,
+    .lost = lost,
+};
+
+static bool wants(const char *mechanisms, const char *name)
+{
+    return !mechanisms || !mechanisms[0] || strstr(mechanisms, name);
+}
+
+static uint32_t milliseconds(const struct mgmt_entity *e, const char *attr)
+{
+    return (uint32_t)(mgmt_entity_int(e, attr, 0) * 1000);
+}
+
+// What listeners and connectors have in common.
+static struct router_conn_opts common_opts(const struct part *part, struct peer *p)
+{
+    const struct net_peer *np = net_stream_peer(p->stream);
+    const struct mgmt_entity *e = part->entity;
+    const char *strip = mgmt_entity_cstr(e, "stripAnnotations");
+
+    return (struct router_conn_opts){
+        .role = node_role(e),
+        .cost = (int)mgmt_entity_int(e, "cost", 1),
+        .name = part->name,
+        .host = np->host,
+        .local = np->local,
+        .frame_size_max = (uint32_t)mgmt_entity_int(e, "maxFrameSize", 0),
+        .session_max = (uint32_t)mgmt_entity_int(e, "maxSessions", 0),
+        .session_frames = (uint32_t)mgmt_entity_int(e, "maxSessionFrames", 0),
+        .idle_timeout_ms = milliseconds(e, "idleTimeoutSeconds"),
+        .link_capacity = (uint32_t)mgmt_entity_int(e, "linkCapacity", 0),
+        .strip_in = !strip || !strcmp(strip, "both") || !strcmp(strip, "in"),
+        .strip_out = !strip || !strcmp(strip, "both") || !strcmp(strip, "out"),
+        .user = np->is_authenticated ? np->subject : NULL,
+        .tls_protocol = np->is_encrypted ? np->protocol : NULL,
+        .tls_cipher = np->is_encrypted ? np->cipher : NULL,
+        .tls_bits = np->cipher_bits,
+        .open_properties = mgmt_entity_get(e, "openProperties"),
+        .user_data = p,
+    };
+}
+
+static struct peer *peer_new(struct node *n, struct net_stream *s)
+{
+    struct peer *p = xcalloc(1, sizeof(*p));
+
+    p->node = n;
+    p->stream = s;
+    return p;
+}
+
+void *peer_accepted(void *user, struct net_stream *s, const struct net_engine_ops **ops,
+                    struct mono now)
+{
+    struct part *part = user;
+    const struct mgmt_entity *e = part->entity;
+    const char *mechanisms = mgmt_entity_cstr(e, "saslMechanisms");
+    bool must_authenticate = mgmt_entity_bool(e, "authenticatePeer");
+
+    if (mgmt_entity_bool(e, "http"))
+        return health_accepted(part, s, ops, now);
+
+    struct peer *p = peer_new(part->node, s);
+    struct router_conn_opts o = common_opts(part, p);
+
+    o.is_server = true;
+    o.handshake_ms = milliseconds(e, "initialHandshakeTimeoutSeconds");
+    o.external_ok = net_stream_peer(s)->is_authenticated;
+    if (wants(mechanisms, "EXTERNAL") && o.external_ok)
+        o.sasl_mechanisms |= AMQP_SASL_EXTERNAL;
+    if (wants(mechanisms, "ANONYMOUS") && !must_authenticate)
+        o.sasl_mechanisms |= AMQP_SASL_ANONYMOUS;
+    if (o.sasl_mechanisms == 0)
+        o.sasl_mechanisms = AMQP_SASL_EXTERNAL; // refused there, with words
+    o.sasl_optional = !must_authenticate && (!mechanisms || !mechanisms[0]);
+    p->conn = router_conn_new(part->node->router, &o, now);
+    *ops = &peer_ops;
+    return p;
+}
+
+void *peer_connected(void *user, struct net_stream *s, const struct net_engine_ops **ops,
+                     struct mono now)
+{
+    struct dial *d = user;
+    const struct mgmt_entity *e = d->part->entity;
+    struct peer *p = peer_new(d->part->node, s);
+    struct router_conn_opts o = common_opts(d->part, p);
+    const char *mechanisms = mgmt_entity_cstr(e, "saslMechanisms");
+    const struct part *profile =
+        node_find(&d->part->node->profiles, mgmt_entity_str(e, "sslProfile"));
+
+    p->dial = d;
+    o.role = d->role;
+    o.hostname = mgmt_entity_cstr(e, "host");
+    o.sasl_mechanisms = AMQP_SASL_ANONYMOUS;
+    if (profile && mgmt_entity_cstr(profile->entity, "certFile") && wants(mechanisms, "EXTERNAL"))
+        o.sasl_mechanisms = AMQP_SASL_EXTERNAL;
+    if (o.role == ROUTER_ROLE_INTER_ROUTER || o.role == ROUTER_ROLE_INTER_ROUTER_DATA) {
+        o.group_correlator = d->part->correlator;
+        o.group_ordinal = profile ? (uint64_t)mgmt_entity_int(profile->entity, "ordinal", 0) : 0;
+    }
+    p->conn = router_conn_new(d->part->node->router, &o, now);
+    *ops = &peer_ops;
+    return p;
+}
+
+void peer_failed(void *user, const char *why, struct mono now)
+{
+    struct dial *d = user;
+    uint32_t skipped;
+
+    if (d != d->part->dials)
+        return;
+    d->part->is_connected = false;
+    strncpy(d->part->status, why, WHY_MAX - 1);
+    if (log_limit_pass(&d->part->node->peer_lines, 50, now, &skipped))
+        log_write(LOG_CONN_MGR, LOG_WARNING, "connector %s: %s (tries again by itself)",
+                  d->part->name, why);
+}
+
+static void opened(struct peer *p, const char *container)
+{
+    p->is_opened = true;
+    if (p->dial) {
+        net_connector_succeeded(p->dial->connector);
+        p->dial->part->is_connected = true;
+        p->dial->part->status[0] = '\0';
+    }
+    log_write(LOG_SERVER, LOG_INFO, "connection opened peer=%s container=%s",
+              net_stream_peer(p->stream)->host, container);
+}
+
+static void router_event(struct node *n, const struct router_event *ev, struct mono now)
+{
+    struct peer *p = ev->conn ? router_conn_user_data(ev->conn) : NULL;
+    uint32_t skipped;
+
+    switch (ev->type) {
+    case ROUTER_EV_OPENED:
+        if (p)
+            opened(p, ev->text);
+        break;
+    case ROUTER_EV_CLOSED:
+        if (p && log_limit_pass(&n->peer_lines, 50, now, &skipped))
+            log_write(LOG_SERVER, ev->text[0] ? LOG_WARNING : LOG_INFO,
+                      "connection ended peer=%s why=%s skipped=%u",
+                      net_stream_peer(p->stream)->host, ev->text[0] ? ev->text : "in peace",
+                      skipped);
+        break;
+    case ROUTER_EV_DROP:
+        if (p)
+            net_stream_drop(p->stream, ev->text);
+        break;
+    case ROUTER_EV_NEIGHBOUR:
+    case ROUTER_EV_NODE:
+        log_write(LOG_ROUTER, LOG_INFO, "%s", ev->text);
+        break;
+    case ROUTER_EV_NOTE:
+        if (log_limit_pass(&n->peer_lines, 50, now, &skipped))
+            log_write(LOG_ROUTER, LOG_WARNING, "%s", ev->text);
+        break;
+    }
+}
+
+void node_settle(struct node *n, struct mono now)
+{
+    struct router_conn *c;
+    struct router_event ev;
+
+    while (router_next_event(n->router, &ev))
+        router_event(n, &ev, now);
+    while ((c = router_next_dirty(n->router)) != NULL)
+        net_want_write(((struct peer *)router_conn_user_data(c))->stream);
+    net_timer_set(n->loop, &n->router_timer, router_deadline(n->router));
+}

@@ -1,0 +1,383 @@
+// SPDX-License-Identifier: Apache-2.0
+// The objects inside a router and who owns whom. Inside the folder router only.
+//
+//   router ─ owns ─ addresses (map by key), connections (list), neighbours (array), routing
+//   connection ─ owns ─ amqp engine, links
+//   link ─ in: deliveries that came on it; out: copies queued for it or sent and not settled
+//   delivery ─ owns ─ its stored bytes and its copies (outgoing)
+//
+// A delivery exists only while something about it is still open: bytes to come or to send, or an
+// outcome to pass on. A whole, pre-settled message whose next link is ready never becomes one.
+#pragma once
+
+#include "base/list.h"
+#include "base/map.h"
+#include "base/rng.h"
+#include "router/router.h"
+#include "router/routing.h"
+
+enum {
+    ADDRESS_MAX = 1024, // bytes of an address text; longer ones are refused
+    ADDRESS_COUNT_MAX = 1000000,
+    LINK_CAPACITY = 250, // default credit
+    PRIORITY_COUNT = 10,
+    PRIORITY_DEFAULT = 4,
+    MEMO_TEXT_MAX = 127,
+    INSIDE_BYTES = 1024 * 1024, // the longest message that a consumer inside the router takes
+    HOLD_BYTES = 64 * 1024,   // an unfinished message becomes a stream when more than this has come
+    STREAM_HIGH = 512 * 1024, // stored bytes of one stream at which its sender is held …
+    STREAM_LOW = 128 * 1024,  // … and at which it may go on
+    NEIGHBOUR_MAX = 4096,
+    STREAM_LINKS_KEPT = 128, // idle streaming links of a neighbour that stay attached
+};
+
+enum { NO_NEIGHBOUR = UINT32_MAX };
+enum { ROUTER_EVENT_MAX = 256, OBJECT_KINDS = 5 };
+
+// Offered in open by routers that understand our extensions (docs/protocol.md).
+#define ROUTER_OUR_CAPABILITY "skupper.flood"
+
+// Not on the wire of other makes: the message was pre-settled at its ingress and travels unsettled
+// between our routers, so that the ingress gives credit back only when it has left the network.
+enum { RA_HELD = 8 };
+
+// Annotations that we write: ours and a trace as long as the network is wide.
+enum { HEAD_MAX = 16 * 1024 };
+
+struct outgoing;
+struct delivery;
+struct router_link;
+
+struct remote {
+    uint32_t node;
+    int treatment;
+};
+
+// An in-process consumer: gets whole messages.
+struct inside {
+    void (*receive)(struct router *r, const struct amqp_msg *msg, struct str bytes);
+};
+
+struct address {
+    struct str key; // class letter and text; NUL-terminated
+    enum router_treatment treatment;
+    int priority;          // configured, or -1
+    struct list consumers; // out links: router_link.on_address; the next to serve is first
+    struct list producers; // in links with this fixed target
+    uint32_t consumer_count, producer_count;
+    uint32_t proxy_count; // consumers that stand for another router's (edge)
+    const struct inside *inside;
+    struct remote *remotes;
+    uint32_t remote_count, remote_size;
+    uint32_t remote_next;  // round robin among equals
+    uint32_t *outstanding; // unsettled through neighbour n
+    uint32_t outstanding_size;
+    struct list waiting; // outgoing.on_link: for the first local consumer that has credit
+    uint32_t waiting_count;
+    bool all_nodes; // topological multicast: every router is a destination
+    bool is_pinned; // never freed
+    bool had_destination, is_published;
+    struct list on_changed; // router.changed_addresses
+    uint32_t delivery_refs; // deliveries that name it
+    uint64_t ingress, egress, transit, to_container, from_container;
+};
+
+// What the last message of a link named: the same names come again and again, and then no hash is
+// computed.
+struct memo {
+    struct address *address;
+    uint32_t address_generation;
+    uint32_t node, node_generation;
+    uint8_t to_len, ingress_len;
+    char to[MEMO_TEXT_MAX], ingress[MEMO_TEXT_MAX];
+};
+
+enum link_kind {
+    LINK_ENDPOINT, // of a client
+    LINK_CONTROL,  // routing protocol
+    LINK_DATA,     // inter-router, of one priority
+    LINK_STREAM,   // inter-router, one stream at a time
+    LINK_UPLINK,   // edge: everything that is not local
+};
+
+struct router_link {
+    struct list on_conn;
+    struct list on_address;   // address.consumers or .producers
+    struct list on_neighbour; // LINK_STREAM out and idle: neighbour.idle_streams
+    struct router_conn *conn;
+    struct amqp_link *amqp;
+    struct address *address; // fixed; NULL: anonymous, or none
+    enum link_kind kind;
+    bool is_out;        // we send
+    bool is_attached;   // both sides
+    bool is_router;     // carries annotations
+    bool is_streaming;  // every delivery is a stream from its start
+    bool is_resend;     // qd.resend-released
+    bool wants_settled; // out: the consumer asked for pre-settled deliveries only
+    bool is_edge_downlink, is_proxy;
+    uint8_t priority;
+    uint32_t capacity;
+    uint64_t id;
+    // in
+    struct list deliveries; // delivery.on_link
+    uint32_t open_count;    // deliveries whose credit has not been given back
+    char *target;           // text of its fixed address
+    struct memo *memo;      // the last look-ups on this link; NULL until the first
+    // out
+    struct list queue; // outgoing.on_link: not begun
+    struct list sent;  // outgoing.on_link: begun and not settled
+    uint32_t queue_count, sent_count;
+    struct outgoing *current; // begun and not complete
+    // counters
+    uint64_t delivery_count, presettled, dropped_presettled, accepted, rejected, released, modified;
+    struct mono stalled_since; // out, with a queue: no progress since
+};
+
+struct neighbour {
+    uint32_t number; // index, and link number in routing
+    struct router_conn *conn;
+    struct router_link *control_in, *control_out;
+    struct router_link *data_out[PRIORITY_COUNT];
+    uint8_t data_in_count, data_out_count;
+    bool is_up;   // told to routing
+    bool is_ours; // offered our extensions
+    struct list idle_streams;
+    struct list data_conns; // router_conn.on_group
+    uint32_t idle_stream_count;
+};
+
+struct router_conn {
+    struct list on_router;
+    struct list on_dirty;
+    struct router *router;
+    struct amqp_conn *amqp;
+    enum router_role role;
+    bool is_server, is_open, is_closed, strip_in, strip_out, is_dropped;
+    bool is_stalled; // a link of it could not send although it had credit
+    int cost;
+    uint32_t link_capacity;
+    uint32_t window; // frames, for sessions of ours
+    uint64_t id;
+    struct list links;
+    struct amqp_session *stream_session, *endpoint_session;
+    struct neighbour *neighbour; // inter-router control connection, or the one it carries data for
+    struct list on_group;        // neighbour.data_conns, or router.data_conns while alone
+    char correlator[RNG_ID_LEN + 1];
+    uint64_t ordinal;
+    bool is_ours, takes_streams, trunks;
+    char mesh[RNG_ID_LEN + 1];
+    char *name, *host, *local, *user, *tls_protocol, *tls_cipher, *hostname, *container;
+    int tls_bits;
+    struct mono opened_at, last_delivery;
+    unsigned sasl;
+    void *user_data;
+};
+
+// Bytes of a message, as they came in one frame. Freed when the last copy has sent them.
+struct chunk {
+    struct chunk *next;
+    uint32_t refs; // copies that have not sent it yet
+    uint32_t len;
+    uint8_t data[];
+};
+
+// One copy of a delivery on its way to one consumer.
+struct outgoing {
+    struct list on_link;     // link.queue, link.sent or address.waiting
+    struct list on_delivery; // delivery.copies
+    struct delivery *delivery;
+    struct router_link *link;   // NULL while waiting at the address
+    struct amqp_delivery *amqp; // NULL until begun, and after it is gone
+    struct chunk *chunk;        // next to send; NULL: all that is there has been sent
+    uint32_t chunk_at;
+    uint32_t neighbour;        // counted as outstanding there, or NO_NEIGHBOUR
+    uint32_t head_at;          // bytes of its annotations that have been sent
+    bool is_begun, is_written; // all bytes have been taken
+};
+
+struct delivery {
+    struct router *router;
+    struct delivery *next_free;
+    struct list on_link;        // router_link.deliveries of `in`
+    struct router_link *in;     // NULL: its link is gone, or it comes from inside
+    struct amqp_delivery *amqp; // NULL: settled, nobody waits for an outcome
+    struct address *address;
+    struct chunk *first, *last; // first: the oldest that some copy has not sent
+    size_t stored;
+    uint32_t ra_len; // bytes of annotations at the front of the first chunk
+    uint32_t format;
+    uint32_t ingress;       // node
+    struct list copies;     // outgoing.on_delivery
+    uint32_t copy_count;    // not finished
+    struct outgoing one;    // the first copy
+    bool is_presettled;     // its sender wants no outcome, at the ingress of the network
+    bool is_source_settled; // nor at this hop
+    bool is_complete, is_streaming, is_multicast;
+    bool is_routed;     // its copies are known
+    bool is_forwarding; // copies are being added or walked: it must not end now
+    bool is_held;       // its session's window is closed because of it
+    bool no_hold;       // its sender watches a window of its own
+    bool is_swallowed;  // finished, only its remaining frames are waited for
+    bool resend;        // released copies are tried elsewhere; everything stays stored
+    uint8_t priority;
+    enum amqp_outcome_type outcome; // combined so far
+    struct str outcome_bytes;       // owned
+    struct router_conn *tried[4];   // resend-released: where it has been
+    uint8_t tried_count;
+};
+
+struct treatment_rule;
+
+struct router {
+    char *id;
+    char *node_text; // "0/<id>", as in annotations
+    char *version;
+    enum router_mode mode;
+    enum router_treatment default_treatment;
+    struct pool *pool;
+    struct mono now;
+    struct rng rng;
+    struct map addresses;
+    uint32_t address_generation; // changes when an address is freed
+    uint32_t node_generation;    // changes when routes do
+    struct list changed_addresses;
+    struct list conns, dirty;
+    struct list data_conns; // of groups whose control connection is not known yet
+    struct neighbour *neighbours[NEIGHBOUR_MAX];
+    uint32_t neighbour_count; // highest in use + 1
+    struct routing *routing;  // NULL unless interior
+    struct mgmt_agent *agent;
+    struct mgmt_provider providers[OBJECT_KINDS];
+    struct treatment_rule *rules;
+    uint32_t rule_count, rule_size;
+    struct delivery *free_deliveries; // linked by next_free
+    uint32_t free_delivery_count;
+    uint64_t next_id;
+    size_t stored, stored_max, link_count, conn_count, delivery_count;
+    struct router_event *events; // ring
+    uint32_t event_first, event_count;
+    struct router_stats stats;
+    struct mono started;
+};
+
+// A message that has just arrived (or was made here) and is to be routed.
+struct arrival {
+    struct router_link *link;   // NULL: from inside
+    struct amqp_delivery *amqp; // NULL: settled
+    struct delivery *delivery;  // already stored; NULL: `bytes` is all of it
+    struct str bytes;           // from the annotations on, as far as it has come
+    struct amqp_msg msg;
+    uint32_t format;
+    uint32_t ingress; // node
+    bool is_presettled, is_complete;
+    bool was_sent; // to somebody, without an object that would tell
+};
+
+// address.c
+bool address_classify(const struct router *r, struct str text, char key[ADDRESS_MAX + 64],
+                      struct str *out);
+struct address *address_find(struct router *r, struct str text);
+struct address *address_find_key(const struct router *r, struct str key);
+struct address *address_obtain(struct router *r, struct str text); // NULL: refused
+struct address *address_obtain_key(struct router *r, struct str key);
+void address_add_consumer(struct address *a, struct router_link *l);
+void address_add_producer(struct address *a, struct router_link *l);
+void address_remove_link(struct router *r, struct router_link *l);
+void address_set_remote(struct router *r, struct address *a, uint32_t node, int treatment);
+void address_unset_remote(struct router *r, struct address *a, uint32_t node);
+bool address_has_destination(const struct address *a);
+void address_changed(struct router *r, struct address *a);
+void address_settle_changes(struct router *r);
+void address_free_all(struct router *r);
+
+// rules.c
+const struct treatment_rule *rule_for(const struct router *r, struct str address);
+enum router_treatment rule_treatment(const struct treatment_rule *t);
+int rule_priority(const struct treatment_rule *t);
+void rules_free(struct router *r);
+
+// router.c
+void router_settle(struct router *r); // what follows from changes, until nothing does
+
+// conn.c
+void conn_mark(struct router_conn *c);
+void conn_drop(struct router_conn *c, const char *why);
+struct amqp_session *conn_endpoint_session(struct router_conn *c);
+void event_add(struct router *r, enum router_event_type type, struct router_conn *c,
+               const char *fmt, ...) PRINTF_LIKE(4, 5);
+
+// link.c
+struct router_link *link_new(struct router_conn *c, struct amqp_link *al, enum link_kind kind,
+                             bool is_out);
+struct router_link *link_open(struct router_conn *c, struct amqp_session *s, enum link_kind kind,
+                              bool is_out, const struct amqp_attach *attach);
+void link_attached(struct router_conn *c, struct amqp_link *al);
+void link_detached(struct router_link *l); // frees it; the engine's part is gone
+void link_close(struct router_link *l, const char *condition, const char *description);
+void link_refill(struct router_link *l); // credit up to what may stand now
+void link_pump(struct router_link *l);   // sends what is queued, as far as it is ready
+
+// delivery.c
+void delivery_arrived(struct router_link *l, const struct amqp_event *ev);
+void delivery_updated(struct amqp_delivery *ad, const struct amqp_event *ev);
+struct delivery *arrival_delivery(struct router *r, struct arrival *a); // made when first needed
+void arrival_store(struct router *r, struct arrival *a); // its bytes are kept in its delivery
+void arrival_finish(struct router *r, struct arrival *a, enum amqp_outcome_type type);
+void delivery_name_address(struct router *r, struct delivery *d, struct address *a);
+void delivery_in_lost(struct delivery *d);
+void delivery_abort(struct delivery *d); // nothing of an unfinished one shall arrive
+void delivery_done(struct delivery *d);  // all copies are finished: the outcome goes back
+void delivery_push(struct delivery *d);
+void delivery_flatten(struct delivery *d); // all that is stored into one chunk
+void delivery_trim(struct delivery *d);    // frees what every copy has sent
+void deliveries_free(struct router *r);
+
+// outgoing.c
+struct outgoing *outgoing_new(struct delivery *d);
+void outgoing_take(struct outgoing *o); // it will send the stored bytes, from the front
+void outgoing_queue(struct outgoing *o, struct router_link *l);
+void outgoing_wait(struct outgoing *o, struct address *a);
+void outgoing_adopt(struct outgoing *o, struct router_link *l, struct amqp_delivery *ad);
+bool outgoing_begin(struct outgoing *o, struct router_link *l);
+bool outgoing_write(struct outgoing *o);
+void outgoing_advance(struct outgoing *o, size_t taken);
+void outgoing_finish(struct outgoing *o, const struct amqp_outcome *outcome);
+void outgoing_resume(struct outgoing *o, size_t head_len, size_t taken);
+void outgoing_lost(struct outgoing *o);
+void outgoing_resend(struct outgoing *o);
+bool goes_settled(bool is_presettled, const struct router_link *l);
+size_t annotations_for(const struct router *r, const struct amqp_ra *in,
+                       const struct router_link *out, bool is_presettled, uint8_t *head);
+
+// forward.c
+void forward(struct router *r, struct arrival *a);
+void forward_again(struct delivery *d); // its way is gone and nothing of it was sent
+void forward_waiting(struct router *r, struct address *a); // its consumers changed
+void address_serve(struct router_link *consumer);
+struct address *arrival_address(struct router *r, struct arrival *a);
+uint32_t arrival_node(struct router *r, struct router_link *l, struct str ingress);
+bool forward_inside(struct router *r, struct str to, struct str bytes);
+
+// network.c
+void network_opened(struct router_conn *c);
+bool network_attach(struct router_conn *c, struct amqp_link *al);
+void network_link_up(struct router_link *l);
+void network_link_down(struct router_link *l);
+void network_conn_lost(struct router_conn *c);
+void network_control(struct router_link *l, struct str bytes);
+void network_publish(struct router *r, struct address *a);
+void network_poll(struct router *r);
+struct router_link *network_stream_link(struct neighbour *n);
+void network_stream_done(struct router_link *l);
+
+// edge.c
+void edge_opened(struct router_conn *c);
+bool edge_attach(struct router_conn *c, struct amqp_link *al);
+void edge_link_up(struct router_link *l);
+void edge_link_down(struct router_link *l);
+
+// inside.c
+void inside_init(struct router *r);
+
+// objects.c
+void objects_register(struct router *r);

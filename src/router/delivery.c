@@ -1,0 +1,679 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "router/core.h"
+
+enum { FREE_DELIVERIES_KEPT = 4096, CONTROL_BYTES = 4 * 1024 * 1024 };
+
+// ------------------------------------------------------------------------------- credit and end
+
+// A delivery of the link is finished: the credit it used comes back.
+static void give_credit(struct router_link *l)
+{
+    if (l->kind != LINK_ENDPOINT)
+        return;
+    l->open_count--;
+    if (!l->amqp || (l->address && !address_has_destination(l->address)))
+        return;
+    amqp_link_grant(l->amqp, 1);
+    conn_mark(l->conn);
+}
+
+// A router's link gets its credit back as soon as a message is in: what is held back, is held back
+// at the ingress.
+static void arrived_whole(struct router_link *l)
+{
+    if (l->kind != LINK_ENDPOINT && l->amqp)
+        amqp_link_grant(l->amqp, 1);
+}
+
+static void count_outcome(struct router *r, struct router_link *in, enum amqp_outcome_type type)
+{
+    switch (type) {
+    case AMQP_ACCEPTED:
+        r->stats.accepted++;
+        in->accepted++;
+        break;
+    case AMQP_REJECTED:
+        r->stats.rejected++;
+        in->rejected++;
+        break;
+    case AMQP_RELEASED:
+        r->stats.released++;
+        in->released++;
+        break;
+    case AMQP_MODIFIED:
+        r->stats.modified++;
+        in->modified++;
+        break;
+    case AMQP_NO_OUTCOME:
+    case AMQP_RECEIVED:
+    case AMQP_OTHER_OUTCOME:
+        break;
+    }
+}
+
+static void count_end(struct router *r, struct router_link *in, bool is_presettled,
+                      enum amqp_outcome_type type)
+{
+    if (!is_presettled) {
+        count_outcome(r, in, type);
+    } else if (type == AMQP_ACCEPTED) {
+        r->stats.presettled++;
+        in->presettled++;
+    } else {
+        r->stats.dropped_presettled++;
+        in->dropped_presettled++;
+    }
+}
+
+// ---------------------------------------------------------------------------------------- bytes
+
+static void append(struct delivery *d, struct str bytes)
+{
+    struct router *r = d->router;
+    struct chunk *c = malloc(sizeof(*c) + bytes.len);
+
+    if (!c)
+        c = xcalloc(1, sizeof(*c) + bytes.len);
+    c->next = NULL;
+    c->refs = 0;
+    c->len = (uint32_t)bytes.len;
+    memcpy(c->data, bytes.ptr, bytes.len);
+    if (d->last)
+        d->last->next = c;
+    else
+        d->first = c;
+    d->last = c;
+    d->stored += bytes.len;
+    r->stored += bytes.len;
+    list_for_each (node, &d->copies) {
+        struct outgoing *o = list_entry(node, struct outgoing, on_delivery);
+
+        if (o->is_written)
+            continue;
+        c->refs++;
+        if (!o->chunk) {
+            o->chunk = c;
+            o->chunk_at = 0;
+        }
+    }
+}
+
+static void set_hold(struct delivery *d, bool held)
+{
+    if (d->is_held == held || !d->in || !d->in->amqp)
+        return;
+    d->is_held = held;
+    amqp_session_hold(amqp_link_session(d->in->amqp), held);
+    conn_mark(d->in->conn);
+}
+
+// More is stored than one delivery, or the router, should: its sender gets no more window.
+static void maybe_hold(struct delivery *d)
+{
+    if ((d->stored > STREAM_HIGH || d->router->stored > d->router->stored_max) && !d->no_hold)
+        set_hold(d, true);
+}
+
+void delivery_trim(struct delivery *d)
+{
+    while (d->first && d->first->refs == 0 && d->is_routed && !d->resend) {
+        struct chunk *c = d->first;
+
+        d->first = c->next;
+        if (!d->first)
+            d->last = NULL;
+        d->stored -= c->len;
+        d->router->stored -= c->len;
+        d->ra_len = 0;
+        free(c);
+    }
+    if (d->is_held && d->stored < STREAM_LOW)
+        set_hold(d, false);
+}
+
+static void free_chunks(struct delivery *d)
+{
+    while (d->first) {
+        struct chunk *c = d->first;
+
+        d->first = c->next;
+        free(c);
+    }
+    d->last = NULL;
+    d->router->stored -= d->stored;
+    d->stored = 0;
+}
+
+// So that it can be read in place.
+void delivery_flatten(struct delivery *d)
+{
+    struct chunk *whole = NULL;
+    size_t at = 0;
+
+    if (!d->first || !d->first->next)
+        return;
+    whole = xcalloc(1, sizeof(*whole) + d->stored);
+    for (struct chunk *c = d->first, *next = NULL; c; c = next) {
+        next = c->next;
+        memcpy(whole->data + at, c->data, c->len);
+        at += c->len;
+        free(c);
+    }
+    whole->len = (uint32_t)at;
+    d->first = d->last = whole;
+}
+
+static struct str stored_bytes(const struct delivery *d)
+{
+    return d->first ? (struct str){(const char *)d->first->data, d->first->len} : STR_NONE;
+}
+
+// --------------------------------------------------------------------------------------- objects
+
+static struct delivery *delivery_new(struct router *r)
+{
+    struct delivery *d = r->free_deliveries;
+
+    if (d) {
+        r->free_deliveries = d->next_free;
+        r->free_delivery_count--;
+        memset(d, 0, sizeof(*d));
+    } else {
+        d = xcalloc(1, sizeof(*d));
+    }
+    d->router = r;
+    list_init(&d->on_link);
+    list_init(&d->copies);
+    r->delivery_count++;
+    return d;
+}
+
+static void delivery_free(struct delivery *d)
+{
+    struct router *r = d->router;
+
+    set_hold(d, false);
+    free_chunks(d);
+    free((char *)(uintptr_t)d->outcome_bytes.ptr);
+    list_remove(&d->on_link);
+    if (d->address && --d->address->delivery_refs == 0)
+        address_changed(r, d->address);
+    r->delivery_count--;
+    if (r->free_delivery_count < FREE_DELIVERIES_KEPT) {
+        d->next_free = r->free_deliveries;
+        r->free_deliveries = d;
+        r->free_delivery_count++;
+    } else {
+        free(d);
+    }
+}
+
+void deliveries_free(struct router *r)
+{
+    while (r->free_deliveries) {
+        struct delivery *d = r->free_deliveries;
+
+        r->free_deliveries = d->next_free;
+        free(d);
+    }
+}
+
+void delivery_name_address(struct router *r, struct delivery *d, struct address *a)
+{
+    if (d->address == a)
+        return;
+    if (d->address && --d->address->delivery_refs == 0)
+        address_changed(r, d->address);
+    d->address = a;
+    if (a)
+        a->delivery_refs++;
+}
+
+struct delivery *arrival_delivery(struct router *r, struct arrival *a)
+{
+    struct delivery *d = a->delivery;
+
+    if (d)
+        return d;
+    d = a->delivery = delivery_new(r);
+    d->in = a->link;
+    d->amqp = a->amqp;
+    d->format = a->format;
+    d->ingress = a->ingress;
+    d->is_presettled = a->is_presettled;
+    d->is_complete = a->is_complete;
+    d->is_forwarding = true;
+    if (a->amqp)
+        a->amqp->user = d;
+    if (a->link)
+        list_append(&a->link->deliveries, &d->on_link);
+    return d;
+}
+
+// A link with a fixed target says where its messages go, they need not. What is stored must tell
+// by itself, because the link may be gone when it is sent: so its annotations are written anew.
+static bool needs_head(const struct router_link *l)
+{
+    return l && !l->is_router && (l->target || l->is_resend);
+}
+
+static void store_with_head(struct delivery *d, const struct arrival *a)
+{
+    uint8_t head[HEAD_MAX];
+    struct amqp_writer w;
+
+    amqp_writer_init_fixed(&w, head, sizeof(head));
+    amqp_put_ra(&w, &a->msg.ra, STR_NONE);
+    append(d, amqp_written(&w));
+    append(d, str_skip(a->bytes, a->msg.ra_len));
+    delivery_flatten(d);
+}
+
+// The views in a->msg are good for what is stored from here on.
+static void rescan(struct delivery *d, struct arrival *a)
+{
+    a->bytes = stored_bytes(d);
+    amqp_msg_scan(a->bytes, a->is_complete, AMQP_SCAN_PROPERTIES, &a->msg);
+    d->ra_len = (uint32_t)a->msg.ra_len;
+}
+
+void arrival_store(struct router *r, struct arrival *a)
+{
+    struct delivery *d = arrival_delivery(r, a);
+
+    if (d->first)
+        return;
+    if (needs_head(a->link))
+        store_with_head(d, a);
+    else
+        append(d, a->bytes);
+    rescan(d, a);
+    maybe_hold(d);
+}
+
+void delivery_done(struct delivery *d)
+{
+    struct router_link *in = d->in;
+    struct amqp_outcome outcome = {d->outcome, d->outcome_bytes};
+
+    assert(d->copy_count == 0);
+    if (d->amqp) {
+        amqp_delivery_settle(d->amqp, &outcome);
+        d->amqp = NULL;
+    }
+    if (in) {
+        conn_mark(in->conn);
+        count_end(d->router, in, d->is_presettled, d->outcome);
+        if (!d->is_complete && d->is_source_settled) {
+            d->is_swallowed = true; // the rest must still be waited for
+            free_chunks(d);
+            return;
+        }
+        give_credit(in);
+    }
+    delivery_free(d);
+}
+
+void arrival_finish(struct router *r, struct arrival *a, enum amqp_outcome_type type)
+{
+    if (a->delivery) {
+        a->delivery->outcome = type;
+        a->delivery->is_routed = true;
+        delivery_done(a->delivery);
+        return;
+    }
+    if (a->amqp)
+        amqp_delivery_settle(a->amqp, &(struct amqp_outcome){.type = type});
+    if (a->link) {
+        count_end(r, a->link, a->is_presettled, type);
+        give_credit(a->link);
+    }
+}
+
+// The sender is gone. What has come whole goes on its way; half a message is taken back.
+void delivery_in_lost(struct delivery *d)
+{
+    d->amqp = NULL;
+    d->in = NULL;
+    d->is_held = false;
+    if (d->is_complete)
+        return;
+    d->is_complete = true;
+    d->outcome = AMQP_RELEASED;
+    delivery_abort(d);
+}
+
+// Nothing of an unfinished delivery shall arrive.
+void delivery_abort(struct delivery *d)
+{
+    struct list *node;
+
+    d->is_forwarding = true;
+    while ((node = list_first(&d->copies)) != NULL)
+        outgoing_finish(list_entry(node, struct outgoing, on_delivery),
+                        &(struct amqp_outcome){.type = AMQP_RELEASED});
+    d->is_forwarding = false;
+    d->is_complete = true;
+    delivery_done(d);
+}
+
+// --------------------------------------------------------------------------------------- arrival
+
+static void put_rejected(struct amqp_writer *w, const char *condition, const char *words)
+{
+    enum { STATE_REJECTED = 0x25, ERROR = 0x1d };
+    struct amqp_mark state, error;
+
+    amqp_put_descriptor(w, STATE_REJECTED);
+    state = amqp_begin_list(w, false);
+    amqp_put_descriptor(w, ERROR);
+    error = amqp_begin_list(w, false);
+    amqp_put_symbol(w, str_of(condition));
+    amqp_put_string(w, str_of(words));
+    amqp_end(w, error, 2);
+    amqp_end(w, state, 1);
+}
+
+// A malformed message is rejected with the reason, and its link lives on.
+static void reject(struct router *r, struct arrival *a, int err)
+{
+    struct amqp_writer w;
+    const char *condition = err == ERR_INVALID ? "amqp:invalid-field" : "amqp:decode-error";
+    const char *words = err == ERR_INVALID ? "the router annotations are malformed"
+                                           : "the sections of the message are malformed";
+
+    amqp_writer_init(&w);
+    put_rejected(&w, condition, words);
+    if (a->delivery) {
+        a->delivery->outcome_bytes = (struct str){str_dup(amqp_written(&w)), w.len};
+    } else if (a->amqp) {
+        amqp_delivery_settle(a->amqp, &(struct amqp_outcome){AMQP_REJECTED, amqp_written(&w)});
+        a->amqp = NULL;
+    }
+    amqp_writer_fini(&w);
+    arrival_finish(r, a, AMQP_REJECTED);
+}
+
+// How much of a message must be read: a fixed address with consumers here alone needs nothing of
+// it.
+static enum amqp_scan depth_for(const struct router_link *l)
+{
+    const struct address *a = l->address;
+
+    return a && a->remote_count == 0 && !a->inside && !a->all_nodes ? AMQP_SCAN_RA
+                                                                    : AMQP_SCAN_PROPERTIES;
+}
+
+static void prepare(struct router *r, struct arrival *a)
+{
+    struct router_link *l = a->link;
+
+    if (!l->is_router && l->conn->strip_in) {
+        struct str none = STR_NONE;
+
+        a->msg.ra.ingress = a->msg.ra.trace = a->msg.ra.mesh = none;
+        a->msg.ra.trace_count = 0;
+        a->msg.ra.flags = 0;
+    }
+    if (l->is_resend)
+        a->msg.ra.flags |= AMQP_RA_RESEND_RELEASED;
+    if (l->target && !l->is_router && a->msg.ra.to_override.len == 0)
+        a->msg.ra.to_override = str_of(l->target);
+    if (a->msg.ra.flags & RA_HELD)
+        a->is_presettled = true;
+    a->ingress = arrival_node(r, l, a->msg.ra.ingress);
+}
+
+// An incomplete message is held until its address can be read and it is clear that it is a stream,
+// or until it is complete.
+static void route_stored(struct delivery *d)
+{
+    struct router *r = d->router;
+    struct arrival a = {.link = d->in,
+                        .amqp = d->amqp,
+                        .delivery = d,
+                        .format = d->format,
+                        .is_presettled = d->is_presettled,
+                        .is_complete = d->is_complete};
+    int err;
+
+    delivery_flatten(d);
+    a.bytes = stored_bytes(d);
+    err = amqp_msg_scan(a.bytes, d->is_complete, depth_for(d->in), &a.msg);
+    if (err == ERR_AGAIN && d->stored <= HOLD_BYTES)
+        return;
+    if (err < 0) {
+        reject(r, &a, err);
+        return;
+    }
+    d->is_streaming |= (a.msg.ra.flags & AMQP_RA_STREAMING) || d->in->is_streaming;
+    if (!d->is_complete && !d->is_streaming && d->stored <= HOLD_BYTES)
+        return;
+
+    struct address *to = arrival_address(r, &a);
+
+    if (to && to->inside && !d->is_complete) {
+        if (d->stored > INSIDE_BYTES)
+            arrival_finish(r, &a, AMQP_REJECTED);
+        return;
+    }
+    d->is_streaming |= !d->is_complete;
+    d->no_hold = (a.msg.ra.flags & AMQP_RA_NO_HOLD) != 0;
+    d->ra_len = (uint32_t)a.msg.ra_len;
+    prepare(r, &a);
+    if (needs_head(d->in)) {
+        struct chunk *raw = d->first;
+
+        d->first = d->last = NULL;
+        d->stored = 0;
+        r->stored -= raw->len;
+        store_with_head(d, &a);
+        free(raw);
+        rescan(d, &a);
+    }
+    d->is_presettled = a.is_presettled;
+    d->ingress = a.ingress;
+    forward(r, &a);
+}
+
+static void first_piece(struct router *r, struct router_link *l, const struct amqp_event *ev)
+{
+    struct amqp_delivery *ad = ev->transfer.delivery;
+    struct arrival a = {
+        .link = l,
+        .amqp = ad->settled ? NULL : ad,
+        .bytes = {(const char *)ev->transfer.data, ev->transfer.len},
+        .format = ad->format,
+        .is_presettled = ad->settled,
+        .is_complete = !ev->transfer.more,
+    };
+    int err;
+
+    l->delivery_count++;
+    if (l->kind == LINK_ENDPOINT)
+        l->open_count++;
+    l->conn->last_delivery = r->now;
+    if (ev->transfer.aborted) {
+        give_credit(l);
+        arrived_whole(l);
+        return;
+    }
+    if (!a.is_complete) {
+        struct delivery *d = arrival_delivery(r, &a);
+
+        ad->user = d;
+        d->is_forwarding = false;
+        d->is_source_settled = ad->settled;
+        if (a.bytes.len > 0)
+            append(d, a.bytes);
+        route_stored(d);
+        return;
+    }
+    arrived_whole(l);
+    err = amqp_msg_scan(a.bytes, true, depth_for(l), &a.msg);
+    if (err < 0) {
+        reject(r, &a, err);
+        return;
+    }
+    prepare(r, &a);
+    forward(r, &a);
+}
+
+// A caught-up single copy gets the bytes as they are; nothing is stored unless it cannot take them.
+static struct str pass_through(struct delivery *d, struct str bytes)
+{
+    struct outgoing *o =
+        d->copy_count == 1 ? list_entry(d->copies.next, struct outgoing, on_delivery) : NULL;
+    struct iovec iov = {(void *)(uintptr_t)bytes.ptr, bytes.len};
+    bool done;
+
+    if (!o || !o->is_begun || o->chunk || !o->amqp || d->is_complete || d->resend)
+        return bytes;
+    conn_mark(o->link->conn);
+    return str_skip(bytes, amqp_delivery_write(o->amqp, &iov, 1, false, &done));
+}
+
+static void next_piece(struct router *r, struct router_link *l, const struct amqp_event *ev)
+{
+    struct delivery *d = ev->transfer.delivery->user;
+    struct str bytes = {(const char *)ev->transfer.data, ev->transfer.len};
+
+    l->conn->last_delivery = r->now;
+    if (!ev->transfer.more || ev->transfer.aborted)
+        arrived_whole(l);
+    if (!d)
+        return;
+    if (ev->transfer.aborted) {
+        d->amqp = NULL;
+        delivery_abort(d);
+        return;
+    }
+    if (d->is_swallowed) {
+        if (!ev->transfer.more) {
+            give_credit(l);
+            delivery_free(d);
+        }
+        return;
+    }
+    if (d->is_routed)
+        bytes = pass_through(d, bytes);
+    if (bytes.len > 0)
+        append(d, bytes);
+    d->is_complete = !ev->transfer.more;
+    if (!d->is_routed) {
+        route_stored(d);
+        return;
+    }
+    maybe_hold(d);
+    delivery_push(d);
+}
+
+// Copies that stood waiting for bytes go on.
+void delivery_push(struct delivery *d)
+{
+    d->is_forwarding = true;
+    list_for_each (node, &d->copies) {
+        struct outgoing *o = list_entry(node, struct outgoing, on_delivery);
+        struct router_link *l = o->link;
+
+        if (o->is_begun && !o->is_written && outgoing_write(o))
+            link_pump(l);
+    }
+    d->is_forwarding = false;
+    if (d->copy_count == 0)
+        delivery_done(d);
+}
+
+static void control_piece(struct router *r, struct router_link *l, const struct amqp_event *ev)
+{
+    struct amqp_delivery *ad = ev->transfer.delivery;
+    struct str bytes = {(const char *)ev->transfer.data, ev->transfer.len};
+    struct delivery *d = ev->transfer.first ? NULL : ad->user;
+
+    if (!ev->transfer.more)
+        arrived_whole(l);
+    if (!d && !ev->transfer.more && !ev->transfer.aborted) {
+        network_control(l, bytes);
+    } else if (!ev->transfer.aborted) {
+        if (!d) {
+            struct arrival a = {.link = l, .is_presettled = true};
+
+            d = ad->user = arrival_delivery(r, &a);
+        }
+        if (d->stored + bytes.len <= CONTROL_BYTES)
+            append(d, bytes);
+        if (!ev->transfer.more) {
+            delivery_flatten(d);
+            network_control(l, stored_bytes(d));
+        }
+    }
+    if (d && !ev->transfer.more)
+        delivery_free(d);
+    if (!ad->settled && !ev->transfer.more && !ev->transfer.aborted)
+        amqp_delivery_settle(ad, &(struct amqp_outcome){.type = AMQP_ACCEPTED});
+}
+
+void delivery_arrived(struct router_link *l, const struct amqp_event *ev)
+{
+    struct router *r = l->conn->router;
+
+    if (l->kind == LINK_CONTROL)
+        control_piece(r, l, ev);
+    else if (ev->transfer.first)
+        first_piece(r, l, ev);
+    else
+        next_piece(r, l, ev);
+}
+
+// --------------------------------------------------------------------------------------- outcome
+
+static void copy_updated(struct outgoing *o, const struct amqp_event *ev)
+{
+    struct delivery *d = o->delivery;
+    struct amqp_outcome outcome = ev->update.outcome;
+
+    if (!ev->update.settled && outcome.type == AMQP_RECEIVED) {
+        d->resend = false;
+        if (d->amqp && d->copy_count == 1) {
+            amqp_delivery_update(d->amqp, &outcome);
+            conn_mark(d->in->conn);
+        }
+        return;
+    }
+    if (!ev->update.settled && outcome.type == AMQP_NO_OUTCOME)
+        return;
+    if (o->is_written) {
+        if (!ev->update.settled)
+            amqp_delivery_settle(o->amqp, NULL);
+        o->amqp = NULL;
+    }
+    conn_mark(o->link->conn);
+    if (outcome.type == AMQP_RELEASED && d->resend && o->is_written) {
+        outgoing_resend(o);
+        return;
+    }
+    if (outcome.type != AMQP_RELEASED)
+        d->resend = false;
+    outgoing_finish(o, &outcome);
+}
+
+void delivery_updated(struct amqp_delivery *ad, const struct amqp_event *ev)
+{
+    struct router_link *l = amqp_link_user(ad->link);
+
+    if (!ad->user || !l)
+        return;
+    if (l->is_out) {
+        copy_updated(ad->user, ev);
+    } else if (ev->update.settled) {
+        struct delivery *d = ad->user;
+
+        d->amqp = NULL; // its sender does not wait for the outcome any more
+        d->is_source_settled = true;
+    }
+}

@@ -1,0 +1,576 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "router/core.h"
+
+// The choice: given a message and its address, which consumer, which next hop, how many copies.
+// Everything is computed from local counters and the routes; nothing about load is told on the
+// wire.
+
+enum { WAITING_MAX = 20000 }; // messages that wait at one address for a consumer with credit
+
+// Where one copy goes.
+struct way {
+    struct router_link *link;    // a consumer's link, or NULL
+    struct neighbour *neighbour; // a next hop, or NULL
+    bool waits;                  // for the first local consumer that has credit
+};
+
+// --------------------------------------------------------------------------------------- address
+
+static struct memo *memo_of(struct router_link *l)
+{
+    if (!l->memo) {
+        l->memo = xcalloc(1, sizeof(*l->memo));
+        l->memo->node = ROUTING_NO_NODE;
+    }
+    return l->memo;
+}
+
+static struct address *find_with_memo(struct router *r, struct router_link *l, struct str to)
+{
+    struct memo *m = NULL;
+
+    if (!l || to.len > MEMO_TEXT_MAX)
+        return address_find(r, to);
+    m = memo_of(l);
+    if (m->address && m->address_generation == r->address_generation && m->to_len == to.len &&
+        memcmp(m->to, to.ptr, to.len) == 0)
+        return m->address;
+    m->address = address_find(r, to);
+    m->address_generation = r->address_generation;
+    m->to_len = (uint8_t)to.len;
+    memcpy(m->to, to.ptr, to.len);
+    return m->address;
+}
+
+struct address *arrival_address(struct router *r, struct arrival *a)
+{
+    struct str to = a->msg.ra.to_override.len > 0 ? a->msg.ra.to_override : a->msg.to;
+
+    if (a->link && a->link->address)
+        return a->link->address;
+    return to.len > 0 ? find_with_memo(r, a->link, to) : NULL;
+}
+
+uint32_t arrival_node(struct router *r, struct router_link *l, struct str ingress)
+{
+    struct memo *m = NULL;
+
+    if (!r->routing || ingress.len < 3)
+        return ROUTING_SELF;
+    if (!l || ingress.len > MEMO_TEXT_MAX)
+        return routing_find(r->routing, str_skip(ingress, 2));
+    m = memo_of(l);
+    if (m->node_generation == r->node_generation && m->ingress_len == ingress.len &&
+        memcmp(m->ingress, ingress.ptr, ingress.len) == 0)
+        return m->node;
+    m->node = routing_find(r->routing, str_skip(ingress, 2));
+    m->node_generation = r->node_generation;
+    m->ingress_len = (uint8_t)ingress.len;
+    memcpy(m->ingress, ingress.ptr, ingress.len);
+    return m->node;
+}
+
+// ------------------------------------------------------------------------------------- one copy
+
+static bool can_take(const struct router_link *l)
+{
+    return l->is_attached && l->queue_count == 0 && !l->current && amqp_link_is_ready(l->amqp);
+}
+
+static void count_outstanding(struct address *to, struct outgoing *o, uint32_t neighbour)
+{
+    if (!to || neighbour == NO_NEIGHBOUR)
+        return;
+    if (neighbour >= to->outstanding_size) {
+        uint32_t size = neighbour + 4;
+
+        to->outstanding = xrealloc(to->outstanding, size, sizeof(*to->outstanding));
+        memset(to->outstanding + to->outstanding_size, 0,
+               (size - to->outstanding_size) * sizeof(*to->outstanding));
+        to->outstanding_size = size;
+    }
+    to->outstanding[neighbour]++;
+    o->neighbour = neighbour;
+}
+
+static void send_stored(struct router *r, struct arrival *a, struct router_link *l,
+                        struct address *to, uint32_t neighbour)
+{
+    struct delivery *d = arrival_delivery(r, a);
+    struct outgoing *o = NULL;
+
+    arrival_store(r, a);
+    delivery_name_address(r, d, to);
+    o = outgoing_new(d);
+    outgoing_take(o);
+    count_outstanding(to, o, neighbour);
+    if (can_take(l))
+        outgoing_begin(o, l);
+    else
+        outgoing_queue(o, l);
+}
+
+// The whole message at once, from where it was received to the output of the next connection.
+static void send_direct(struct router *r, struct arrival *a, struct router_link *l,
+                        struct address *to, uint32_t neighbour)
+{
+    uint8_t head[HEAD_MAX];
+    size_t head_len = annotations_for(r, &a->msg.ra, l, a->is_presettled, head);
+    struct str payload = str_skip(a->bytes, a->msg.ra_len);
+    struct iovec iov[2] = {{head, head_len}, {(void *)(uintptr_t)payload.ptr, payload.len}};
+    bool settled = goes_settled(a->is_presettled, l), done = false;
+    struct outgoing *o = NULL;
+    struct amqp_delivery *ad = NULL;
+    size_t taken;
+
+    if (!settled) {
+        delivery_name_address(r, arrival_delivery(r, a), to);
+        o = outgoing_new(a->delivery);
+        count_outstanding(to, o, neighbour);
+    }
+    ad = amqp_delivery_begin(l->amqp, settled, a->format, o);
+    if (o)
+        outgoing_adopt(o, l, ad);
+    taken = amqp_delivery_write(ad, iov, 2, true, &done);
+    conn_mark(l->conn);
+    l->delivery_count++;
+    l->presettled += a->is_presettled;
+    a->was_sent = true;
+    if (done) {
+        if (o)
+            o->is_written = true;
+        return;
+    }
+    delivery_name_address(r, arrival_delivery(r, a), to);
+    arrival_store(r, a);
+    if (!o) {
+        o = outgoing_new(a->delivery);
+        outgoing_adopt(o, l, ad);
+        ad->user = o;
+    }
+    outgoing_resume(o, head_len, taken);
+}
+
+static void send_copy(struct router *r, struct arrival *a, struct router_link *l,
+                      struct address *to, uint32_t neighbour)
+{
+    bool is_whole = a->is_complete && !(a->delivery && a->delivery->first);
+
+    if (is_whole && !(a->msg.ra.flags & AMQP_RA_RESEND_RELEASED) && can_take(l))
+        send_direct(r, a, l, to, neighbour);
+    else
+        send_stored(r, a, l, to, neighbour);
+}
+
+// --------------------------------------------------------------------------------------- anycast
+
+static bool was_tried(const struct arrival *a, const struct router_conn *c)
+{
+    for (uint8_t i = 0; a->delivery && i < a->delivery->tried_count; i++)
+        if (a->delivery->tried[i] == c)
+            return true;
+    return false;
+}
+
+// Back to the edge router it came from, or to another one of the same mesh.
+static bool is_echo(const struct arrival *a, const struct router_link *l)
+{
+    if (!a->link || !l->is_proxy)
+        return false;
+    if (l->conn == a->link->conn)
+        return true;
+    return a->msg.ra.mesh.len == RNG_ID_LEN && l->conn->mesh[0] &&
+           memcmp(l->conn->mesh, a->msg.ra.mesh.ptr, RNG_ID_LEN) == 0;
+}
+
+// The consumer here that should have it. With `least`: the one with the fewest unsettled, told in
+// *value; otherwise the next in turn. NULL with *any when there are only busy ones.
+static struct router_link *pick_local(struct address *to, const struct arrival *a, bool least,
+                                      uint32_t *value, bool *any)
+{
+    struct router_link *best = NULL;
+
+    *value = UINT32_MAX;
+    list_for_each (node, &to->consumers) {
+        struct router_link *l = list_entry(node, struct router_link, on_address);
+
+        if (is_echo(a, l) || was_tried(a, l->conn))
+            continue;
+        *any = true;
+        if (l->sent_count >= *value || !can_take(l))
+            continue;
+        best = l;
+        *value = l->sent_count;
+        if (!least || l->sent_count == 0)
+            break;
+    }
+    if (best) {
+        list_remove(&best->on_address);
+        list_append(&to->consumers, &best->on_address);
+    }
+    return best;
+}
+
+static struct neighbour *next_hop(struct router *r, uint32_t node)
+{
+    uint32_t link = routing_next_hop(r->routing, node);
+
+    return link < r->neighbour_count ? r->neighbours[link] : NULL;
+}
+
+static bool may_go(struct router *r, uint32_t ingress, uint32_t node)
+{
+    return ingress == ROUTING_SELF || ingress == ROUTING_NO_NODE ||
+           routing_is_valid_origin(r->routing, ingress, node);
+}
+
+static uint32_t outstanding(const struct address *to, const struct neighbour *n)
+{
+    return n->number < to->outstanding_size ? to->outstanding[n->number] : 0;
+}
+
+// The next hop towards the best remote consumer: by cost alone, or (balanced) by cost and what is
+// outstanding through it.
+static struct neighbour *pick_remote(struct router *r, struct address *to, const struct arrival *a,
+                                     bool balanced, uint32_t *value)
+{
+    struct neighbour *best = NULL;
+
+    *value = UINT32_MAX;
+    for (uint32_t i = 0; i < to->remote_count; i++) {
+        uint32_t at = (to->remote_next + i) % to->remote_count;
+        uint32_t node = to->remotes[at].node;
+        struct neighbour *n = next_hop(r, node);
+        uint32_t v;
+
+        if (!n || was_tried(a, n->conn) || !may_go(r, a->ingress, node))
+            continue;
+        v = (uint32_t)routing_cost(r->routing, node);
+        if (balanced)
+            v += outstanding(to, n);
+        if (v < *value) {
+            best = n;
+            *value = v;
+        }
+    }
+    if (to->remote_count > 1)
+        to->remote_next = (to->remote_next + 1) % to->remote_count;
+    return best;
+}
+
+static struct way choose_closest(struct router *r, struct address *to, const struct arrival *a)
+{
+    struct way way = {0};
+    uint32_t value;
+
+    way.link = pick_local(to, a, false, &value, &way.waits);
+    if (!way.link && !way.waits && to->remote_count > 0)
+        way.neighbour = pick_remote(r, to, a, false, &value);
+    return way;
+}
+
+static struct way choose_balanced(struct router *r, struct address *to, const struct arrival *a)
+{
+    struct way way = {0};
+    uint32_t local, remote;
+
+    way.link = pick_local(to, a, true, &local, &way.waits);
+    if ((way.link && local == 0) || to->remote_count == 0)
+        return way;
+    way.neighbour = pick_remote(r, to, a, true, &remote);
+    // A busy consumer here is still better than a next hop that is as busy; one without credit is
+    // not, as long as that hop has room.
+    if (way.neighbour && (way.link ? remote >= local : way.waits && remote >= LINK_CAPACITY))
+        way.neighbour = NULL;
+    else if (way.neighbour)
+        way.link = NULL;
+    return way;
+}
+
+static uint8_t priority_of(const struct arrival *a, const struct address *to)
+{
+    int p = to->priority >= 0     ? to->priority
+            : a->msg.has_priority ? a->msg.priority
+                                  : PRIORITY_DEFAULT;
+
+    return (uint8_t)(p >= PRIORITY_COUNT ? PRIORITY_COUNT - 1 : p);
+}
+
+// The link to a neighbour that this message takes: a stream has one of its own, others share the
+// one of their priority (or the next lower that is there).
+static struct router_link *link_to(struct neighbour *n, const struct arrival *a,
+                                   const struct address *to)
+{
+    int p = priority_of(a, to);
+
+    if (!a->is_complete) {
+        struct router_link *l = network_stream_link(n);
+
+        if (l)
+            return l;
+    }
+    while (p >= 0 && !n->data_out[p])
+        p--;
+    return p >= 0 ? n->data_out[p] : NULL;
+}
+
+static bool wait_here(struct router *r, struct arrival *a, struct address *to)
+{
+    struct delivery *d = NULL;
+    struct outgoing *o = NULL;
+
+    if (to->waiting_count >= WAITING_MAX)
+        return false;
+    d = arrival_delivery(r, a);
+    arrival_store(r, a);
+    delivery_name_address(r, d, to);
+    o = outgoing_new(d);
+    outgoing_take(o);
+    outgoing_wait(o, to);
+    return true;
+}
+
+static bool send_anycast(struct router *r, struct arrival *a, struct address *to)
+{
+    struct way way =
+        to->treatment == ROUTER_BALANCED ? choose_balanced(r, to, a) : choose_closest(r, to, a);
+    struct router_link *l = way.link;
+
+    if (way.neighbour)
+        l = link_to(way.neighbour, a, to);
+    if (l) {
+        send_copy(r, a, l, to, way.neighbour ? way.neighbour->number : NO_NEIGHBOUR);
+        return true;
+    }
+    return way.waits && wait_here(r, a, to);
+}
+
+// ------------------------------------------------------------------------------------- multicast
+
+static bool is_in_trace(const struct arrival *a, const char *router)
+{
+    struct amqp_reader at = amqp_reader_of(a->msg.ra.trace);
+    struct str name;
+
+    while (a->msg.ra.trace_count > 0 && amqp_ra_trace_next(&at, &name))
+        if (name.len > 2 && str_is(str_skip(name, 2), router))
+            return true;
+    return false;
+}
+
+enum { MARK_WORDS = NEIGHBOUR_MAX / 64 };
+
+static void mark_next_hop(struct router *r, const struct arrival *a, uint32_t node,
+                          uint64_t marks[MARK_WORDS])
+{
+    struct neighbour *n = next_hop(r, node);
+
+    if (n &&
+        (a->ingress == ROUTING_SELF ||
+         (a->ingress != ROUTING_NO_NODE && routing_is_valid_origin(r->routing, a->ingress, node))))
+        marks[n->number / 64] |= UINT64_C(1) << (n->number % 64);
+}
+
+static bool multicast_remote(struct router *r, struct arrival *a, struct address *to)
+{
+    uint64_t marks[MARK_WORDS] = {0};
+    bool any = false;
+
+    for (uint32_t i = 0; i < to->remote_count; i++)
+        mark_next_hop(r, a, to->remotes[i].node, marks);
+    for (uint32_t i = 1; to->all_nodes && r->routing && i < routing_node_count(r->routing); i++)
+        mark_next_hop(r, a, i, marks);
+    for (uint32_t i = 0; i < r->neighbour_count; i++) {
+        struct router_link *l = NULL;
+
+        if (!(marks[i / 64] & UINT64_C(1) << (i % 64)) ||
+            is_in_trace(a, r->neighbours[i]->conn->container))
+            continue;
+        l = link_to(r->neighbours[i], a, to);
+        if (l) {
+            send_copy(r, a, l, to, NO_NEIGHBOUR);
+            any = true;
+        }
+    }
+    return any;
+}
+
+static bool send_multicast(struct router *r, struct arrival *a, struct address *to)
+{
+    bool any = false;
+
+    // More than one copy, some of which may have to wait: what is stored is stored once.
+    if (to->consumer_count + to->remote_count > 1 && !a->is_presettled)
+        arrival_delivery(r, a)->is_multicast = true;
+    list_for_each (node, &to->consumers) {
+        struct router_link *l = list_entry(node, struct router_link, on_address);
+
+        if (is_echo(a, l))
+            continue;
+        if (a->is_presettled && l->queue_count >= 2 * LINK_CAPACITY) {
+            l->dropped_presettled++;
+            r->stats.dropped_presettled++;
+            continue;
+        }
+        send_copy(r, a, l, to, NO_NEIGHBOUR);
+        any = true;
+    }
+    if (to->remote_count > 0 || to->all_nodes)
+        any |= multicast_remote(r, a, to);
+    if (a->delivery)
+        a->delivery->is_multicast = true;
+    return any;
+}
+
+// ------------------------------------------------------------------------------------------ all
+
+static void count_direction(struct router *r, const struct arrival *a, struct address *to)
+{
+    bool from_router = a->link && a->link->is_router;
+
+    if (from_router) {
+        to->transit++;
+        r->stats.transit++;
+    } else {
+        to->ingress++;
+        r->stats.ingress++;
+    }
+}
+
+static bool send_inside(struct router *r, struct arrival *a, struct address *to)
+{
+    if (!a->is_complete)
+        return false;
+    to->inside->receive(r, &a->msg, a->bytes);
+    a->was_sent = true;
+    return true;
+}
+
+static bool send(struct router *r, struct arrival *a, struct address *to)
+{
+    if (r->routing && a->msg.ra.trace_count > (uint32_t)routing_radius(r->routing) + 1)
+        return false;
+    if (to->inside)
+        return send_inside(r, a, to);
+    switch (to->treatment) {
+    case ROUTER_FLOOD:
+    case ROUTER_MULTICAST:
+        return send_multicast(r, a, to);
+    case ROUTER_CLOSEST:
+    case ROUTER_BALANCED:
+        return send_anycast(r, a, to);
+    case ROUTER_UNAVAILABLE:
+        return false;
+    }
+    return false;
+}
+
+void forward(struct router *r, struct arrival *a)
+{
+    struct address *to = arrival_address(r, a);
+    bool sent = false;
+
+    if (!to && a->delivery)
+        to = a->delivery->address;
+    if (a->delivery) {
+        a->delivery->is_routed = true;
+        a->delivery->is_forwarding = true;
+        a->delivery->resend = (a->msg.ra.flags & AMQP_RA_RESEND_RELEASED) != 0;
+    }
+    if (to) {
+        count_direction(r, a, to);
+        sent = send(r, a, to);
+    }
+    if (!sent) {
+        if (a->delivery)
+            a->delivery->is_forwarding = false;
+        arrival_finish(r, a, AMQP_RELEASED);
+        return;
+    }
+    if (!a->delivery) {
+        arrival_finish(r, a, AMQP_ACCEPTED);
+        return;
+    }
+
+    struct delivery *d = a->delivery;
+
+    d->is_routed = true;
+    d->is_forwarding = false;
+    if (a->was_sent && d->outcome == AMQP_NO_OUTCOME && (d->copy_count == 0 || d->is_presettled))
+        d->outcome = AMQP_ACCEPTED;
+    if (d->copy_count == 0)
+        delivery_done(d);
+    else
+        delivery_trim(d);
+}
+
+void forward_again(struct delivery *d)
+{
+    struct router *r = d->router;
+    struct arrival a = {
+        .link = d->in,
+        .amqp = d->amqp,
+        .delivery = d,
+        .format = d->format,
+        .ingress = d->ingress,
+        .is_presettled = d->is_presettled,
+        .is_complete = d->is_complete,
+        .bytes = d->first ? (struct str){(const char *)d->first->data, d->first->len} : STR_NONE,
+    };
+
+    amqp_msg_scan(a.bytes, a.is_complete, AMQP_SCAN_PROPERTIES, &a.msg);
+    forward(r, &a);
+}
+
+void forward_waiting(struct router *r, struct address *a)
+{
+    uint32_t count = a->waiting_count;
+
+    (void)r;
+    list_for_each (node, &a->consumers)
+        address_serve(list_entry(node, struct router_link, on_address));
+    if (a->consumer_count > 0)
+        return;
+    // Each may come back here if there is still no other way, so this is one pass.
+    while (count-- > 0 && a->waiting_count > 0) {
+        struct outgoing *o = list_entry(a->waiting.next, struct outgoing, on_link);
+
+        outgoing_lost(o);
+    }
+}
+
+void address_serve(struct router_link *l)
+{
+    struct address *a = l->address;
+
+    if (!a || !l->is_out)
+        return;
+    while (a->waiting_count > 0 && can_take(l)) {
+        struct list *node = list_pop(&a->waiting);
+
+        a->waiting_count--;
+        if (!outgoing_begin(list_entry(node, struct outgoing, on_link), l))
+            return;
+    }
+}
+
+bool forward_inside(struct router *r, struct str to, struct str bytes)
+{
+    struct arrival a = {
+        .bytes = bytes,
+        .is_presettled = true,
+        .is_complete = true,
+        .ingress = ROUTING_SELF,
+    };
+
+    if (amqp_msg_scan(bytes, true, AMQP_SCAN_PROPERTIES, &a.msg) < 0)
+        return false;
+    a.msg.ra.to_override = to;
+    forward(r, &a);
+    return a.was_sent || a.delivery;
+}

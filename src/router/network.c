@@ -1,0 +1,485 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "router/core.h"
+
+// Neighbours: which of a connection's links carry routing control, which messages, which streams;
+// and the glue between the routing engine and the address table. Sections 2 to 4 of the protocol.
+
+#define CAPABILITY_CONTROL "qd.router"
+#define CAPABILITY_DATA "qd.router-data"
+
+static void link_name(struct router *r, char out[32])
+{
+    char id[RNG_ID_LEN + 1];
+
+    rng_id(&r->rng, id);
+    snprintf(out, 32, "qdlink.%s", id);
+}
+
+static struct router_link *open_link(struct router_conn *c, struct amqp_session *s,
+                                     enum link_kind kind, bool is_out, const char *capability)
+{
+    char name[32];
+    struct amqp_attach attach = {
+        .name = name,
+        .role = is_out ? AMQP_SENDER : AMQP_RECEIVER,
+        .snd_settle_mode = 2,
+        .capacity = c->link_capacity,
+    };
+    struct router_link *l = NULL;
+
+    link_name(c->router, name);
+    if (capability) {
+        attach.source.capabilities[0] = attach.target.capabilities[0] = str_of(capability);
+        attach.source.capability_count = attach.target.capability_count = 1;
+    }
+    l = link_open(c, s, kind, is_out, &attach);
+    if (!l)
+        return NULL;
+    l->is_router = true;
+    if (!is_out)
+        link_refill(l);
+    return l;
+}
+
+// ------------------------------------------------------------------------------------ neighbours
+
+static struct neighbour *neighbour_new(struct router_conn *c)
+{
+    struct router *r = c->router;
+    struct neighbour *n = NULL;
+    uint32_t number = 0;
+
+    while (number < NEIGHBOUR_MAX && r->neighbours[number])
+        number++;
+    if (number == NEIGHBOUR_MAX)
+        return NULL;
+    n = xcalloc(1, sizeof(*n));
+    n->number = number;
+    n->conn = c;
+    n->is_ours = c->is_ours;
+    list_init(&n->idle_streams);
+    list_init(&n->data_conns);
+    r->neighbours[number] = n;
+    if (number >= r->neighbour_count)
+        r->neighbour_count = number + 1;
+    return n;
+}
+
+static void neighbour_free(struct router *r, struct neighbour *n)
+{
+    struct list *node;
+
+    while (list_pop(&n->idle_streams))
+        n->idle_stream_count--;
+    while ((node = list_pop(&n->data_conns)) != NULL) {
+        struct router_conn *c = list_entry(node, struct router_conn, on_group);
+
+        c->neighbour = NULL;
+        list_append(&r->data_conns, &c->on_group);
+    }
+    r->neighbours[n->number] = NULL;
+    while (r->neighbour_count > 0 && !r->neighbours[r->neighbour_count - 1])
+        r->neighbour_count--;
+    free(n);
+}
+
+static bool same_group(const struct router_conn *a, const struct router_conn *b)
+{
+    return a->correlator[0] && strcmp(a->correlator, b->correlator) == 0 &&
+           a->ordinal == b->ordinal;
+}
+
+static void join_group(struct router_conn *data, struct neighbour *n)
+{
+    list_remove(&data->on_group);
+    list_append(&n->data_conns, &data->on_group);
+    data->neighbour = n;
+}
+
+static void opened_data(struct router_conn *c)
+{
+    struct router *r = c->router;
+
+    list_append(&r->data_conns, &c->on_group);
+    for (uint32_t i = 0; i < r->neighbour_count; i++)
+        if (r->neighbours[i] && same_group(c, r->neighbours[i]->conn))
+            join_group(c, r->neighbours[i]);
+}
+
+// A second control connection of a group that is up already: the newer generation of certificates
+// takes over, an older or equal one is not wanted.
+static bool is_superseded(struct router_conn *c)
+{
+    struct router *r = c->router;
+
+    for (uint32_t i = 0; i < r->neighbour_count; i++) {
+        struct neighbour *n = r->neighbours[i];
+
+        if (n && n->conn != c && c->correlator[0] &&
+            strcmp(n->conn->correlator, c->correlator) == 0 && c->ordinal <= n->conn->ordinal)
+            return true;
+    }
+    return false;
+}
+
+static void opened_control(struct router_conn *c)
+{
+    struct router *r = c->router;
+    struct neighbour *n = is_superseded(c) ? NULL : neighbour_new(c);
+
+    if (!n) {
+        conn_drop(c, is_superseded(c) ? "a connection of this group with the same or a newer "
+                                        "ordinal is up"
+                                      : "too many neighbours");
+        return;
+    }
+    c->neighbour = n;
+    list_for_each (node, &r->data_conns) {
+        struct router_conn *data = list_entry(node, struct router_conn, on_group);
+
+        if (same_group(data, c))
+            join_group(data, n);
+    }
+    if (c->is_server)
+        return;
+    n->control_in = open_link(c, conn_endpoint_session(c), LINK_CONTROL, false, CAPABILITY_CONTROL);
+    n->control_out = open_link(c, conn_endpoint_session(c), LINK_CONTROL, true, CAPABILITY_CONTROL);
+    for (uint8_t p = 0; p < PRIORITY_COUNT; p++) {
+        struct amqp_session *s = amqp_session_begin(c->amqp, c->window);
+        struct router_link *in = open_link(c, s, LINK_DATA, false, CAPABILITY_DATA);
+        struct router_link *out = open_link(c, s, LINK_DATA, true, CAPABILITY_DATA);
+
+        if (in)
+            in->priority = p;
+        if (out)
+            out->priority = p;
+        n->data_out[p] = out;
+    }
+    n->data_in_count = n->data_out_count = PRIORITY_COUNT;
+}
+
+void network_opened(struct router_conn *c)
+{
+    if (c->role == ROUTER_ROLE_INTER_ROUTER && c->router->routing)
+        opened_control(c);
+    else if (c->role == ROUTER_ROLE_INTER_ROUTER_DATA && c->router->routing)
+        opened_data(c);
+    else if (c->role == ROUTER_ROLE_INTER_ROUTER || c->role == ROUTER_ROLE_INTER_ROUTER_DATA)
+        conn_drop(c, "this router is not in mode interior: it takes no inter-router connections");
+}
+
+static void check_up(struct neighbour *n)
+{
+    struct router *r = n->conn->router;
+
+    if (n->is_up || !n->control_in || !n->control_out || !n->control_in->is_attached ||
+        !n->control_out->is_attached)
+        return;
+    n->is_up = true;
+    routing_link_up(r->routing, n->number, n->conn->cost, n->is_ours, r->now);
+}
+
+static void neighbour_down(struct neighbour *n)
+{
+    struct router *r = n->conn->router;
+
+    if (!n->is_up)
+        return;
+    n->is_up = false;
+    routing_link_down(r->routing, n->number, r->now);
+}
+
+// ----------------------------------------------------------------------------------------- links
+
+static bool has_capability(struct amqp_link *al, const char *capability)
+{
+    return amqp_terminus_has(amqp_link_source(al), capability) ||
+           amqp_terminus_has(amqp_link_target(al), capability);
+}
+
+static struct router_link *accept_link(struct router_conn *c, struct amqp_link *al,
+                                       enum link_kind kind)
+{
+    struct router_link *l = link_new(c, al, kind, amqp_link_role(al) == AMQP_SENDER);
+
+    l->is_attached = true;
+    l->is_router = true;
+    amqp_link_accept(al, STR_NONE, l->capacity);
+    link_refill(l);
+    return l;
+}
+
+static void accept_control(struct router_conn *c, struct amqp_link *al)
+{
+    struct neighbour *n = c->neighbour;
+    bool is_out = amqp_link_role(al) == AMQP_SENDER;
+    struct router_link **slot = is_out ? &n->control_out : &n->control_in;
+
+    if (*slot) {
+        amqp_link_refuse(al, "amqp:not-allowed", "there is a control link in this direction");
+        return;
+    }
+    *slot = accept_link(c, al, LINK_CONTROL);
+    check_up(n);
+}
+
+// The first ten in each direction carry the priorities, in the order of their attach; what comes
+// after them carries streams.
+static void accept_data(struct router_conn *c, struct amqp_link *al)
+{
+    struct neighbour *n = c->neighbour;
+    bool is_out = amqp_link_role(al) == AMQP_SENDER;
+    uint8_t *count = is_out ? &n->data_out_count : &n->data_in_count;
+    struct router_link *l = accept_link(c, al, *count < PRIORITY_COUNT ? LINK_DATA : LINK_STREAM);
+
+    if (l->kind == LINK_STREAM)
+        return;
+    l->priority = (*count)++;
+    if (is_out)
+        n->data_out[l->priority] = l;
+}
+
+bool network_attach(struct router_conn *c, struct amqp_link *al)
+{
+    bool is_control = has_capability(al, CAPABILITY_CONTROL);
+    bool is_data = has_capability(al, CAPABILITY_DATA);
+
+    if (c->role == ROUTER_ROLE_INTER_ROUTER && c->neighbour && is_control) {
+        accept_control(c, al);
+    } else if (c->role == ROUTER_ROLE_INTER_ROUTER && c->neighbour && is_data) {
+        accept_data(c, al);
+    } else if (c->role == ROUTER_ROLE_INTER_ROUTER_DATA && !is_control) {
+        accept_link(c, al, LINK_STREAM);
+    } else if (is_control || is_data) {
+        amqp_link_refuse(al, "qd:forbidden", "router links belong on inter-router connections");
+    } else if (c->role == ROUTER_ROLE_INTER_ROUTER) {
+        amqp_link_refuse(al, "qd:connection-role",
+                         "this port is for routers; attach on one with role normal");
+    } else {
+        return false;
+    }
+    return true;
+}
+
+void network_link_up(struct router_link *l)
+{
+    if (l->kind == LINK_CONTROL && l->conn->neighbour)
+        check_up(l->conn->neighbour);
+}
+
+void network_link_down(struct router_link *l)
+{
+    struct neighbour *n = l->conn->neighbour;
+
+    if (!n)
+        return;
+    if (l == n->control_in)
+        n->control_in = NULL;
+    else if (l == n->control_out)
+        n->control_out = NULL;
+    if (l->kind == LINK_CONTROL)
+        neighbour_down(n);
+    if (l->kind == LINK_DATA && l->is_out && n->data_out[l->priority] == l)
+        n->data_out[l->priority] = NULL;
+    if (l->kind == LINK_STREAM && !list_empty(&l->on_neighbour)) {
+        list_remove(&l->on_neighbour);
+        n->idle_stream_count--;
+    }
+}
+
+void network_conn_lost(struct router_conn *c)
+{
+    struct neighbour *n = c->neighbour;
+
+    c->neighbour = NULL;
+    list_remove(&c->on_group);
+    if (n && n->conn == c) {
+        neighbour_down(n);
+        neighbour_free(c->router, n);
+    } else if (n) {
+        list_for_each (node, &c->links) {
+            struct router_link *l = list_entry(node, struct router_link, on_conn);
+
+            if (!list_empty(&l->on_neighbour)) {
+                list_remove(&l->on_neighbour);
+                n->idle_stream_count--;
+            }
+        }
+    }
+}
+
+// --------------------------------------------------------------------------------------- streams
+
+// The connection for the next streaming link: the data connections of the group in turn.
+static struct router_conn *stream_conn(struct neighbour *n)
+{
+    struct list *node = n->conn->trunks ? list_pop(&n->data_conns) : NULL;
+
+    if (!node)
+        return n->conn;
+    list_append(&n->data_conns, node);
+    return list_entry(node, struct router_conn, on_group);
+}
+
+// A free streaming link, or a new one on a session of its own, so that a stream which stands still
+// holds up nobody else. NULL when the peer does not take them or there are too many.
+struct router_link *network_stream_link(struct neighbour *n)
+{
+    struct list *node = list_pop(&n->idle_streams);
+    struct router_conn *c = NULL;
+
+    if (node) {
+        n->idle_stream_count--;
+        return list_entry(node, struct router_link, on_neighbour);
+    }
+    c = stream_conn(n);
+    if (!c->takes_streams)
+        return NULL;
+    return open_link(c, amqp_session_begin(c->amqp, c->window), LINK_STREAM, true,
+                     c == n->conn ? CAPABILITY_DATA : NULL);
+}
+
+void network_stream_done(struct router_link *l)
+{
+    struct neighbour *n = l->conn->neighbour;
+
+    if (!n || !list_empty(&l->on_neighbour) || l->queue_count > 0)
+        return;
+    list_append(&n->idle_streams, &l->on_neighbour);
+    n->idle_stream_count++;
+}
+
+// --------------------------------------------------------------------------------- routing engine
+
+void network_control(struct router_link *l, struct str bytes)
+{
+    struct neighbour *n = l->conn->neighbour;
+
+    if (n && n->is_up)
+        routing_receive(l->conn->router->routing, n->number, bytes, l->conn->router->now);
+}
+
+void network_publish(struct router *r, struct address *a)
+{
+    bool is_own = a->consumer_count > 0 && (a->key.ptr[0] == 'M' || a->key.ptr[0] == 'H');
+
+    if (!r->routing || is_own == a->is_published)
+        return;
+    a->is_published = is_own;
+    if (is_own)
+        routing_address_add(r->routing, a->key, (int)a->treatment, a->producer_count, STR_NONE,
+                            r->now);
+    else
+        routing_address_del(r->routing, a->key, r->now);
+}
+
+static void send_control(struct router *r, const struct routing_output *out)
+{
+    struct neighbour *n = out->link < r->neighbour_count ? r->neighbours[out->link] : NULL;
+    struct router_link *l = n ? n->control_out : NULL;
+    struct arrival a = {.bytes = out->bytes, .is_presettled = true, .is_complete = true};
+    struct outgoing *o = NULL;
+
+    if (!l || !l->amqp)
+        return;
+    arrival_delivery(r, &a);
+    arrival_store(r, &a);
+    a.delivery->ra_len = 0;
+    a.delivery->is_routed = true;
+    o = outgoing_new(a.delivery);
+    outgoing_take(o);
+    a.delivery->is_forwarding = false;
+    if (l->queue_count == 0 && !l->current && l->is_attached && amqp_link_is_ready(l->amqp))
+        outgoing_begin(o, l);
+    else
+        outgoing_queue(o, l);
+}
+
+static void node_key(struct router *r, uint32_t node, char *key, size_t size)
+{
+    struct str id = routing_id(r->routing, node);
+
+    snprintf(key, size, "R%.*s", STR_ARG(id));
+}
+
+static void node_changed(struct router *r, const struct routing_event *ev)
+{
+    char key[ADDRESS_MAX + 64];
+    struct address *a = NULL;
+
+    node_key(r, ev->node, key, sizeof(key));
+    if (ev->type == ROUTING_EV_NODE_UP) {
+        a = address_obtain_key(r, str_of(key));
+        if (a)
+            address_set_remote(r, a, ev->node, -1);
+    } else {
+        a = address_find_key(r, str_of(key));
+        if (a)
+            address_unset_remote(r, a, ev->node);
+    }
+    r->node_generation++;
+    event_add(r, ROUTER_EV_NODE, NULL, "router %s is %s", key + 1,
+              ev->type == ROUTING_EV_NODE_UP ? "reachable" : "not reachable any more");
+}
+
+static void remote_address(struct router *r, const struct routing_event *ev)
+{
+    struct address *a = NULL;
+
+    if (ev->type == ROUTING_EV_ADDRESS_ADD) {
+        a = address_obtain_key(r, ev->key);
+        if (a)
+            address_set_remote(r, a, ev->node, ev->treatment);
+    } else {
+        a = address_find_key(r, ev->key);
+        if (a)
+            address_unset_remote(r, a, ev->node);
+    }
+}
+
+static void routing_event(struct router *r, const struct routing_event *ev)
+{
+    struct str id = routing_id(r->routing, ev->node);
+
+    switch (ev->type) {
+    case ROUTING_EV_ROUTES:
+    case ROUTING_EV_NODE_GONE:
+        r->node_generation++;
+        break;
+    case ROUTING_EV_NODE_UP:
+    case ROUTING_EV_NODE_DOWN:
+        node_changed(r, ev);
+        break;
+    case ROUTING_EV_ADDRESS_ADD:
+    case ROUTING_EV_ADDRESS_DEL:
+        remote_address(r, ev);
+        break;
+    case ROUTING_EV_NEIGHBOUR_UP:
+        event_add(r, ROUTER_EV_NEIGHBOUR, NULL, "neighbour %.*s is up", STR_ARG(id));
+        break;
+    case ROUTING_EV_NEIGHBOUR_DOWN:
+        event_add(r, ROUTER_EV_NEIGHBOUR, NULL, "neighbour %.*s is gone", STR_ARG(id));
+        break;
+    case ROUTING_EV_NOTE:
+        event_add(r, ROUTER_EV_NOTE, NULL, "%.*s", STR_ARG(ev->key));
+        break;
+    }
+}
+
+void network_poll(struct router *r)
+{
+    struct routing_output out;
+    struct routing_event ev;
+
+    if (!r->routing)
+        return;
+    while (routing_next_event(r->routing, &ev))
+        routing_event(r, &ev);
+    while (routing_next_output(r->routing, &out))
+        send_control(r, &out);
+}

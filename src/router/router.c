@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "router/core.h"
+
+// The router: how its parts fit together. Read core.h for the objects, then follow a message:
+//
+//   conn.c       events of a connection's AMQP engine are told apart and handed on
+//   link.c       links: who may attach to what, credit, the queue of an outgoing link
+//   delivery.c   one message: its bytes while they must be kept, its copies, its outcome
+//   forward.c    the choice: which consumer, which next hop, how many copies
+//   address.c    the table of addresses and of who consumes them; rules.c: their treatment
+//   network.c    neighbours: control, data and streaming links, and the glue to routing.h
+//   edge.c       edge routers, at both ends of their uplink
+//   routing.c …  the routing protocol, a value of its own that sees only control messages
+//   inside.c     consumers inside the router: management
+//   objects.c    what management can see of all this
+//
+// A whole, pre-settled message for a link that is ready passes through without an object of its
+// own: it is parsed in place, and its bytes go from the input to the output of the next connection.
+// An unsettled one leaves a small struct delivery behind, which waits for the outcome. Bytes are
+// kept (struct chunk) only when the next link is not ready or the message is not complete.
+//
+// Nothing here looks at a clock or sleeps; everything that follows from an input is done before the
+// call that brought it returns.
+
+enum { STORED_MAX = 64 * 1024 * 1024 };
+
+struct router *router_new(const struct router_opts *opts, struct mono now)
+{
+    struct router *r = xcalloc(1, sizeof(*r));
+
+    r->id = xstrdup(opts->id);
+    r->node_text = str_fmt("0/%s", opts->id);
+    r->version = xstrdup(opts->version ? opts->version : "0");
+    r->mode = opts->mode;
+    r->default_treatment = opts->default_treatment;
+    r->pool = opts->pool;
+    r->stored_max = opts->stored_max ? opts->stored_max : STORED_MAX;
+    r->now = r->started = now;
+    r->next_id = 1;
+    rng_init(&r->rng, opts->seed);
+    map_init(&r->addresses);
+    list_init(&r->changed_addresses);
+    list_init(&r->conns);
+    list_init(&r->dirty);
+    list_init(&r->data_conns);
+    r->events = xcalloc(ROUTER_EVENT_MAX, sizeof(*r->events));
+    if (opts->mode == ROUTER_INTERIOR) {
+        struct routing_opts routing = {
+            .id = opts->id,
+            .instance = opts->instance,
+            .hello_interval_ms = opts->hello_interval_ms,
+            .hello_max_age_ms = opts->hello_max_age_ms,
+            .ra_interval_ms = opts->ra_interval_ms,
+            .ra_interval_flux_ms = opts->ra_interval_flux_ms,
+            .remote_ls_max_age_ms = opts->remote_ls_max_age_ms,
+            .seed = opts->seed,
+        };
+
+        r->routing = routing_new(&routing, now);
+    }
+    inside_init(r);
+    return r;
+}
+
+void router_free(struct router *r)
+{
+    if (!r)
+        return;
+    assert(list_empty(&r->conns));
+    routing_free(r->routing);
+    address_free_all(r);
+    rules_free(r);
+    deliveries_free(r);
+    free(r->events);
+    free(r->id);
+    free(r->node_text);
+    free(r->version);
+    free(r);
+}
+
+void router_set_agent(struct router *r, struct mgmt_agent *agent)
+{
+    r->agent = agent;
+    objects_register(r);
+}
+
+const char *router_role_name(enum router_role role)
+{
+    switch (role) {
+    case ROUTER_ROLE_NORMAL:
+        return "normal";
+    case ROUTER_ROLE_INTER_ROUTER:
+        return "inter-router";
+    case ROUTER_ROLE_ROUTE_CONTAINER:
+        return "route-container";
+    case ROUTER_ROLE_EDGE:
+        return "edge";
+    case ROUTER_ROLE_INTER_ROUTER_DATA:
+        return "inter-router-data";
+    case ROUTER_ROLE_INTER_EDGE:
+        return "inter-edge";
+    case ROUTER_ROLE_INTER_NETWORK:
+        return "inter-network";
+    }
+    return "unknown";
+}
+
+// When nobody listens the oldest events are lost, never the newest.
+void event_add(struct router *r, enum router_event_type type, struct router_conn *c,
+               const char *fmt, ...)
+{
+    if (r->event_count == ROUTER_EVENT_MAX) {
+        r->event_first = (r->event_first + 1) % ROUTER_EVENT_MAX;
+        r->event_count--;
+    }
+
+    struct router_event *ev = &r->events[(r->event_first + r->event_count++) % ROUTER_EVENT_MAX];
+    va_list args;
+
+    ev->type = type;
+    ev->conn = c;
+    va_start(args, fmt);
+    vsnprintf(ev->text, sizeof(ev->text), fmt, args);
+    va_end(args);
+}
+
+bool router_next_event(struct router *r, struct router_event *ev)
+{
+    if (r->event_count == 0)
+        return false;
+    *ev = r->events[r->event_first];
+    r->event_first = (r->event_first + 1) % ROUTER_EVENT_MAX;
+    r->event_count--;
+    return true;
+}
+
+struct mono router_deadline(const struct router *r)
+{
+    return r->routing ? routing_deadline(r->routing) : MONO_NEVER;
+}
+
+void router_tick(struct router *r, struct mono now)
+{
+    r->now = now;
+    if (r->routing && !mono_before(now, routing_deadline(r->routing)))
+        routing_tick(r->routing, now);
+    router_settle(r);
+}
+
+void router_settle(struct router *r)
+{
+    do {
+        address_settle_changes(r);
+        network_poll(r);
+    } while (!list_empty(&r->changed_addresses));
+}
+
+struct router_conn *router_next_dirty(struct router *r)
+{
+    struct list *node = list_pop(&r->dirty);
+
+    return node ? list_entry(node, struct router_conn, on_dirty) : NULL;
+}
+
+void router_stats(const struct router *r, struct router_stats *out)
+{
+    *out = r->stats;
+    out->addresses = r->addresses.count;
+    out->links = r->link_count;
+    out->connections = r->conn_count;
+    out->nodes = router_node_count(r);
+    out->deliveries = r->delivery_count;
+    out->stored_bytes = r->stored;
+}
+
+uint32_t router_node_count(const struct router *r)
+{
+    uint32_t count = 1;
+
+    if (!r->routing)
+        return 1;
+    for (uint32_t i = 1; i < routing_node_count(r->routing); i++)
+        count += routing_is_reachable(r->routing, i);
+    return count;
+}
+
+int router_cost_to(const struct router *r, const char *node_id)
+{
+    uint32_t node = r->routing ? routing_find(r->routing, str_of(node_id)) : ROUTING_NO_NODE;
+
+    if (node == ROUTING_NO_NODE || !routing_is_reachable(r->routing, node))
+        return -1;
+    return routing_cost(r->routing, node);
+}
+
+bool router_reaches(const struct router *r, const char *node_id)
+{
+    return router_cost_to(r, node_id) >= 0;
+}
