@@ -203,7 +203,8 @@ bool address_has_destination(const struct address *a)
 static bool is_unused(const struct address *a)
 {
     return !a->is_pinned && !a->inside && a->consumer_count == 0 && a->producer_count == 0 &&
-           a->remote_count == 0 && a->waiting_count == 0 && a->delivery_refs == 0;
+           a->remote_count == 0 && a->waiting_count == 0 && a->delivery_refs == 0 && !a->proxy_in &&
+           !a->proxy_out;
 }
 
 void address_changed(struct router *r, struct address *a)
@@ -238,6 +239,8 @@ void address_settle_changes(struct router *r)
         if (a->waiting_count > 0)
             forward_waiting(r, a);
         network_publish(r, a);
+        edge_address_changed(r, a);
+        edge_proxy_changed(r, a);
         if (is_unused(a) && list_empty(&a->on_changed)) {
             r->address_generation++;
             map_remove(&r->addresses, a->key);

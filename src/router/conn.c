@@ -188,6 +188,7 @@ static void conn_closed(struct router_conn *c)
     list_for_each (node, &c->links)
         link_disconnect(list_entry(node, struct router_link, on_conn));
     network_conn_lost(c);
+    edge_conn_lost(c);
     while (!list_empty(&c->links)) {
         l = list_entry(c->links.next, struct router_link, on_conn);
         link_detached(l);

@@ -77,8 +77,9 @@ struct address {
     bool all_nodes; // topological multicast: every router is a destination
     bool is_pinned; // never freed
     bool had_destination, is_published;
-    struct list on_changed; // router.changed_addresses
-    uint32_t delivery_refs; // deliveries that name it
+    struct list on_changed;                   // router.changed_addresses
+    uint32_t delivery_refs;                   // deliveries that name it
+    struct router_link *proxy_in, *proxy_out; // of an edge router, towards its interior
     uint64_t ingress, egress, transit, to_container, from_container;
 };
 
@@ -97,7 +98,12 @@ enum link_kind {
     LINK_CONTROL,  // routing protocol
     LINK_DATA,     // inter-router, of one priority
     LINK_STREAM,   // inter-router, one stream at a time
-    LINK_UPLINK,   // edge: everything that is not local
+    LINK_UPLINK,    // of an edge router: everything that is not local, outwards
+    LINK_DOWNLINK,  // … and everything for it, inwards
+    LINK_PROXY_IN,  // an edge router's, for an address it has consumers for
+    LINK_PROXY_OUT, // … has producers for
+    LINK_TRACKING,  // which addresses of an edge router have a destination elsewhere
+    LINK_MESH,      // announcements of mesh ids
 };
 
 struct router_link {
@@ -114,7 +120,9 @@ struct router_link {
     bool is_streaming;  // every delivery is a stream from its start
     bool is_resend;     // qd.resend-released
     bool wants_settled; // out: the consumer asked for pre-settled deliveries only
-    bool is_edge_downlink, is_proxy;
+    bool is_proxy;      // stands for another router's consumers or producers
+    bool is_told;       // in, of an edge: it has heard that there is a destination
+    struct address *proxied;
     uint8_t priority;
     uint32_t capacity;
     uint64_t id;
@@ -166,6 +174,7 @@ struct router_conn {
     uint64_t ordinal;
     bool is_ours, takes_streams, trunks;
     char mesh[RNG_ID_LEN + 1];
+    struct router_link *tracking; // role edge
     char *name, *host, *local, *user, *tls_protocol, *tls_cipher, *hostname, *container;
     int tls_bits;
     struct mono opened_at, last_delivery;
@@ -244,8 +253,10 @@ struct router {
     struct list conns, dirty;
     struct list data_conns; // of groups whose control connection is not known yet
     struct neighbour *neighbours[NEIGHBOUR_MAX];
-    uint32_t neighbour_count; // highest in use + 1
-    struct routing *routing;  // NULL unless interior
+    uint32_t neighbour_count;   // highest in use + 1
+    struct routing *routing;    // NULL unless interior
+    struct router_conn *uplink; // mode edge: the active one
+    char mesh[RNG_ID_LEN + 1];  // mode edge
     struct mgmt_agent *agent;
     struct mgmt_provider providers[OBJECT_KINDS];
     struct treatment_rule *rules;
@@ -356,6 +367,7 @@ void forward_waiting(struct router *r, struct address *a); // its consumers chan
 void address_serve(struct router_link *consumer);
 struct address *arrival_address(struct router *r, struct arrival *a);
 uint32_t arrival_node(struct router *r, struct router_link *l, struct str ingress);
+void forward_to_link(struct router *r, struct arrival *a, struct router_link *l);
 bool forward_inside(struct router *r, struct str to, struct str bytes);
 
 // network.c
@@ -373,8 +385,12 @@ void network_stream_done(struct router_link *l);
 // edge.c
 void edge_opened(struct router_conn *c);
 bool edge_attach(struct router_conn *c, struct amqp_link *al);
-void edge_link_up(struct router_link *l);
 void edge_link_down(struct router_link *l);
+void edge_conn_lost(struct router_conn *c);
+void edge_address_changed(struct router *r, struct address *a);
+void edge_proxy_changed(struct router *r, struct address *a);
+void edge_tracked(struct router_link *l, struct str bytes);
+void edge_mesh(struct router_link *l, struct str bytes);
 
 // inside.c
 void inside_init(struct router *r);

@@ -589,6 +589,17 @@ void delivery_push(struct delivery *d)
         delivery_done(d);
 }
 
+static void control_whole(struct router_link *l, struct str bytes)
+{
+    if (l->kind == LINK_CONTROL)
+        network_control(l, bytes);
+    else if (l->kind == LINK_TRACKING)
+        edge_tracked(l, bytes);
+    else
+        edge_mesh(l, bytes);
+}
+
+// Messages between routers about routing: whole, and for this router alone.
 static void control_piece(struct router *r, struct router_link *l, const struct amqp_event *ev)
 {
     struct amqp_delivery *ad = ev->transfer.delivery;
@@ -598,7 +609,7 @@ static void control_piece(struct router *r, struct router_link *l, const struct 
     if (!ev->transfer.more)
         arrived_whole(l);
     if (!d && !ev->transfer.more && !ev->transfer.aborted) {
-        network_control(l, bytes);
+        control_whole(l, bytes);
     } else if (!ev->transfer.aborted) {
         if (!d) {
             struct arrival a = {.link = l, .is_presettled = true};
@@ -609,7 +620,7 @@ static void control_piece(struct router *r, struct router_link *l, const struct 
             append(d, bytes);
         if (!ev->transfer.more) {
             delivery_flatten(d);
-            network_control(l, stored_bytes(d));
+            control_whole(l, stored_bytes(d));
         }
     }
     if (d && !ev->transfer.more)
@@ -622,7 +633,7 @@ void delivery_arrived(struct router_link *l, const struct amqp_event *ev)
 {
     struct router *r = l->conn->router;
 
-    if (l->kind == LINK_CONTROL)
+    if (l->kind == LINK_CONTROL || l->kind == LINK_TRACKING || l->kind == LINK_MESH)
         control_piece(r, l, ev);
     else if (ev->transfer.first)
         first_piece(r, l, ev);

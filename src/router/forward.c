@@ -167,6 +167,18 @@ static void send_copy(struct router *r, struct arrival *a, struct router_link *l
         send_stored(r, a, l, to, neighbour);
 }
 
+// A message made here, for one link and nobody else; queued there until it can go.
+void forward_to_link(struct router *r, struct arrival *a, struct router_link *l)
+{
+    struct delivery *d = arrival_delivery(r, a);
+
+    d->is_routed = true;
+    send_stored(r, a, l, NULL, NO_NEIGHBOUR);
+    d->is_forwarding = false;
+    if (d->copy_count == 0)
+        delivery_done(d);
+}
+
 // --------------------------------------------------------------------------------------- anycast
 
 static bool was_tried(const struct arrival *a, const struct router_conn *c)
@@ -477,6 +489,9 @@ void forward(struct router *r, struct arrival *a)
 
     if (!to && a->delivery)
         to = a->delivery->address;
+    if (r->uplink && (!to || !address_has_destination(to)) &&
+        !(a->link && a->link->conn == r->uplink))
+        to = address_find_key(r, STR("Up"));
     if (a->delivery) {
         a->delivery->is_routed = true;
         a->delivery->is_forwarding = true;

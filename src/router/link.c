@@ -128,7 +128,6 @@ void link_attached(struct router_conn *c, struct amqp_link *al)
     if (l) { // the answer to ours
         l->is_attached = true;
         network_link_up(l);
-        edge_link_up(l);
         link_pump(l);
         return;
     }

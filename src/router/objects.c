@@ -157,6 +157,11 @@ static const char *link_kind_name(const struct router_link *l)
         return "inter-router";
     case LINK_ENDPOINT:
     case LINK_UPLINK:
+    case LINK_DOWNLINK:
+    case LINK_PROXY_IN:
+    case LINK_PROXY_OUT:
+    case LINK_TRACKING:
+    case LINK_MESH:
         break;
     }
     return "endpoint";

@@ -45,6 +45,7 @@ struct router *router_new(const struct router_opts *opts, struct mono now)
     r->now = r->started = now;
     r->next_id = 1;
     rng_init(&r->rng, opts->seed);
+    rng_id(&r->rng, r->mesh);
     map_init(&r->addresses);
     list_init(&r->changed_addresses);
     list_init(&r->conns);

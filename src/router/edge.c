@@ -1,0 +1,350 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "router/core.h"
+
+// Edge routers, at both ends of their uplink (section 11 of the protocol). An edge router takes no
+// part in the routing protocol: to the interior router it looks like a client with many links, one
+// for each address it has consumers or producers for. The interior tells it, on a tracking link,
+// which of its addresses have a destination elsewhere.
+//
+//   interior   accepts the downlink (all that is for _edge/<id>/…), the tracking link, the mesh
+//              announcements and the proxy links
+//   edge       keeps one active uplink among its edge connections and attaches those links on it
+
+#define CAPABILITY_DOWNLINK "qd.router-edge-downlink"
+#define ADDRESS_TRACKING "_$qd.edge_addr_tracking"
+#define ADDRESS_MESH "_$qd.mesh_discovery"
+
+static bool is_interior_side(const struct router_conn *c)
+{
+    return c->role == ROUTER_ROLE_EDGE && c->router->mode == ROUTER_INTERIOR && c->is_server;
+}
+
+static bool is_edge_side(const struct router_conn *c)
+{
+    return c->role == ROUTER_ROLE_EDGE && c->router->mode == ROUTER_EDGE && !c->is_server;
+}
+
+// -------------------------------------------------------------------------------------- interior
+
+static void accept_downlink(struct router_conn *c, struct amqp_link *al)
+{
+    struct router_link *l = link_new(c, al, LINK_ENDPOINT, true);
+    char key[ADDRESS_MAX + 64];
+    struct address *a = NULL;
+
+    snprintf(key, sizeof(key), "H%.*s", STR_ARG(amqp_link_source(al)->address));
+    a = address_obtain_key(c->router, str_of(key));
+    l->is_attached = l->is_router = l->is_proxy = true;
+    amqp_link_accept(al, STR_NONE, l->capacity);
+    if (a)
+        address_add_consumer(a, l);
+}
+
+static void accept_tracking(struct router_conn *c, struct amqp_link *al)
+{
+    struct router_link *l = link_new(c, al, LINK_TRACKING, true);
+
+    l->is_attached = l->is_router = true;
+    amqp_link_accept(al, STR_NONE, l->capacity);
+    c->tracking = l;
+    list_for_each (node, &c->links) {
+        struct router_link *producer = list_entry(node, struct router_link, on_conn);
+
+        if (producer->address && !producer->is_out)
+            address_changed(c->router, producer->address);
+    }
+}
+
+static void accept_mesh(struct router_conn *c, struct amqp_link *al)
+{
+    struct router_link *l = link_new(c, al, LINK_MESH, false);
+
+    l->is_attached = l->is_router = true;
+    l->capacity = 3;
+    amqp_link_accept(al, STR_NONE, l->capacity);
+    link_refill(l);
+}
+
+bool edge_attach(struct router_conn *c, struct amqp_link *al)
+{
+    bool is_out = amqp_link_role(al) == AMQP_SENDER;
+    struct str source = amqp_link_source(al)->address, target = amqp_link_target(al)->address;
+
+    if (!is_interior_side(c))
+        return false;
+    if (is_out && amqp_terminus_has(amqp_link_source(al), CAPABILITY_DOWNLINK))
+        accept_downlink(c, al);
+    else if (is_out && str_is(source, ADDRESS_TRACKING))
+        accept_tracking(c, al);
+    else if (!is_out && str_is(target, ADDRESS_MESH))
+        accept_mesh(c, al);
+    else
+        return false;
+    return true;
+}
+
+// The mesh id of an edge router: application-properties {:meshid: "…"}, no body.
+void edge_mesh(struct router_link *l, struct str bytes)
+{
+    struct router_conn *c = l->conn;
+    struct amqp_msg msg;
+    struct amqp_val *map = NULL;
+    struct amqp_reader at;
+    struct str id;
+
+    if (amqp_msg_scan(bytes, true, AMQP_SCAN_BODY, &msg) < 0 || msg.app_properties.len == 0)
+        return;
+    at = amqp_reader_of(msg.app_properties);
+    if (amqp_val_read(&at, 100, &map) < 0)
+        return;
+    id = amqp_val_str(amqp_val_get(map, "meshid"));
+    if (id.len == RNG_ID_LEN) {
+        memcpy(c->mesh, id.ptr, id.len);
+        c->mesh[RNG_ID_LEN] = '\0';
+    }
+    amqp_val_free(map);
+}
+
+static bool is_same_mesh(const struct router_conn *a, const struct router_conn *b)
+{
+    return a == b || (a->mesh[0] && strcmp(a->mesh, b->mesh) == 0);
+}
+
+// Is there a destination other than this edge router, or one of its mesh?
+static bool is_elsewhere(const struct address *a, const struct router_conn *edge)
+{
+    if (a->remote_count > 0 || a->inside || a->all_nodes)
+        return true;
+    list_for_each (node, &a->consumers) {
+        const struct router_link *l = list_entry(node, struct router_link, on_address);
+
+        if (!is_same_mesh(l->conn, edge))
+            return true;
+    }
+    return false;
+}
+
+static void put_tracking(struct amqp_writer *w, const struct address *a, bool elsewhere)
+{
+    struct amqp_mark mark;
+
+    amqp_put_descriptor(w, AMQP_SECTION_HEADER);
+    mark = amqp_begin_list(w, true);
+    amqp_put_bool(w, false);
+    amqp_end(w, mark, 1);
+    amqp_put_descriptor(w, AMQP_SECTION_VALUE);
+    mark = amqp_begin_list(w, true);
+    amqp_put_string(w, a->key);
+    amqp_put_bool(w, elsewhere);
+    amqp_end(w, mark, 2);
+}
+
+static void send_tracking(struct router *r, struct router_link *tracking, const struct address *a,
+                          bool elsewhere)
+{
+    struct amqp_writer w;
+    struct arrival arrival = {.is_complete = true};
+
+    amqp_writer_init(&w);
+    put_tracking(&w, a, elsewhere);
+    arrival.bytes = amqp_written(&w);
+    forward_to_link(r, &arrival, tracking);
+    amqp_writer_fini(&w);
+}
+
+// An address changed: every edge router that sends to it hears whether somebody is there.
+void edge_address_changed(struct router *r, struct address *a)
+{
+    if (a->key.ptr[0] != 'M' || r->mode != ROUTER_INTERIOR)
+        return;
+    list_for_each (node, &a->producers) {
+        struct router_link *l = list_entry(node, struct router_link, on_address);
+        bool elsewhere;
+
+        if (!is_interior_side(l->conn) || !l->conn->tracking)
+            continue;
+        elsewhere = is_elsewhere(a, l->conn);
+        if (elsewhere == l->is_told)
+            continue;
+        l->is_told = elsewhere;
+        send_tracking(r, l->conn->tracking, a, elsewhere);
+    }
+}
+
+// ------------------------------------------------------------------------------------------ edge
+
+static struct router_link *open_link(struct router_conn *c, enum link_kind kind, bool is_out,
+                                     struct str address, const char *capability, uint32_t credit)
+{
+    char name[32], id[RNG_ID_LEN + 1];
+    struct amqp_attach attach = {
+        .name = name,
+        .role = is_out ? AMQP_SENDER : AMQP_RECEIVER,
+        .snd_settle_mode = 2,
+        .capacity = credit,
+    };
+    struct amqp_terminus *t = is_out ? &attach.target : &attach.source;
+    struct router_link *l = NULL;
+
+    rng_id(&c->router->rng, id);
+    snprintf(name, sizeof(name), "qdlink.%s", id);
+    t->address = address;
+    if (capability) {
+        t->capabilities[0] = str_of(capability);
+        t->capability_count = 1;
+    }
+    l = link_open(c, conn_endpoint_session(c), kind, is_out, &attach);
+    if (!l)
+        return NULL;
+    l->is_router = true;
+    l->capacity = credit;
+    if (!is_out)
+        link_refill(l);
+    return l;
+}
+
+static void announce_mesh(struct router_conn *c)
+{
+    struct router *r = c->router;
+    struct router_link *l = open_link(c, LINK_TRACKING, true, STR(ADDRESS_MESH), NULL, 0);
+    struct arrival a = {.is_complete = true};
+    struct amqp_writer w;
+    struct amqp_mark mark;
+
+    if (!l)
+        return;
+    amqp_writer_init(&w);
+    amqp_put_descriptor(&w, AMQP_SECTION_APPLICATION_PROPERTIES);
+    mark = amqp_begin_map(&w, true);
+    amqp_put_symbol(&w, STR("meshid"));
+    amqp_put_string(&w, str_of(r->mesh));
+    amqp_end(&w, mark, 2);
+    a.bytes = amqp_written(&w);
+    forward_to_link(r, &a, l);
+    amqp_writer_fini(&w);
+}
+
+// Local consumers make the edge a consumer of the interior, local producers a producer.
+static void proxy(struct router *r, struct address *a)
+{
+    bool consumes = a->consumer_count > a->proxy_count;
+    bool produces = a->producer_count > 0;
+    struct str text = str_skip(a->key, 1);
+
+    if (consumes && !a->proxy_in)
+        a->proxy_in = open_link(r->uplink, LINK_PROXY_IN, false, text, NULL, LINK_CAPACITY);
+    else if (!consumes && a->proxy_in)
+        link_close(a->proxy_in, NULL, NULL);
+    if (produces && !a->proxy_out) {
+        a->proxy_out = open_link(r->uplink, LINK_PROXY_OUT, true, text, NULL, 0);
+        if (a->proxy_out)
+            a->proxy_out->proxied = a;
+    } else if (!produces && a->proxy_out) {
+        link_close(a->proxy_out, NULL, NULL);
+    }
+    if (a->proxy_in)
+        a->proxy_in->proxied = a;
+}
+
+void edge_proxy_changed(struct router *r, struct address *a)
+{
+    if (r->uplink && a->key.ptr[0] == 'M' && !a->inside)
+        proxy(r, a);
+}
+
+static void activate(struct router_conn *c)
+{
+    struct router *r = c->router;
+    struct address *up = address_obtain_key(r, STR("Up"));
+    struct router_link *l = NULL;
+    struct str key;
+    void *value;
+    size_t at = 0;
+
+    r->uplink = c;
+    l = open_link(c, LINK_UPLINK, true, STR_NONE, NULL, 0);
+    if (l && up)
+        address_add_consumer(up, l);
+    open_link(c, LINK_DOWNLINK, false, str_of(r->id), CAPABILITY_DOWNLINK, LINK_CAPACITY);
+    c->tracking = open_link(c, LINK_TRACKING, false, STR(ADDRESS_TRACKING), NULL, 32);
+    announce_mesh(c);
+    while (map_next(&r->addresses, &at, &key, &value))
+        address_changed(r, value);
+}
+
+void edge_opened(struct router_conn *c)
+{
+    if (is_edge_side(c) && !c->router->uplink)
+        activate(c);
+    else if (c->role == ROUTER_ROLE_EDGE && !is_edge_side(c) && !is_interior_side(c))
+        conn_drop(c, "role edge joins an edge router's connector with an interior's listener");
+}
+
+// The active uplink is gone: another one that is open takes over.
+void edge_conn_lost(struct router_conn *c)
+{
+    struct router *r = c->router;
+
+    c->tracking = NULL;
+    if (r->uplink != c)
+        return;
+    r->uplink = NULL;
+    list_for_each (node, &r->conns) {
+        struct router_conn *other = list_entry(node, struct router_conn, on_router);
+
+        if (other != c && is_edge_side(other) && other->is_open && !other->is_closed) {
+            activate(other);
+            return;
+        }
+    }
+}
+
+void edge_link_down(struct router_link *l)
+{
+    if (l->conn->tracking == l)
+        l->conn->tracking = NULL;
+    if (l->proxied && l->proxied->proxy_in == l)
+        l->proxied->proxy_in = NULL;
+    if (l->proxied && l->proxied->proxy_out == l)
+        l->proxied->proxy_out = NULL;
+}
+
+// "M<address>" and whether somebody is there: the proxy towards the interior becomes, or stops
+// being, a consumer of that address here.
+void edge_tracked(struct router_link *l, struct str bytes)
+{
+    struct router *r = l->conn->router;
+    struct amqp_msg msg;
+    struct amqp_val *body = NULL;
+    struct amqp_reader at;
+    struct address *a = NULL;
+    const struct amqp_val *flag = NULL;
+    struct amqp_item section;
+    uint64_t code;
+    struct amqp_item value;
+
+    if (amqp_msg_scan(bytes, true, AMQP_SCAN_BODY, &msg) < 0 || msg.body_at >= bytes.len)
+        return;
+    at = amqp_reader_of(str_skip(bytes, msg.body_at));
+    if (amqp_read(&at, &section) < 0 || amqp_open_described(&section, &code, &value) < 0)
+        return;
+    at = amqp_reader_of(value.whole);
+    if (amqp_val_read(&at, 100, &body) < 0)
+        return;
+    a = address_find_key(r, amqp_val_str(amqp_val_at(body, 0)));
+    flag = amqp_val_at(body, 1);
+    if (a && a->proxy_out && flag && flag->type == AMQP_BOOL) {
+        if (flag->b && !a->proxy_out->address) {
+            a->proxy_out->is_proxy = true;
+            address_add_consumer(a, a->proxy_out);
+        } else if (!flag->b && a->proxy_out->address) {
+            address_remove_link(r, a->proxy_out);
+        }
+    }
+    amqp_val_free(body);
+}
