@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+
+import harness
+
+
+@pytest.fixture
+def routers(tmp_path):
+    """Makes routers; ends them when the test is over and checks how they ended."""
+    made = []
+
+    def make(name, *args, **kwargs):
+        made.append(harness.Router(tmp_path, name, *args, **kwargs))
+        return made[-1]
+
+    yield make
+    for router in made:
+        if router.process is None:
+            continue
+        was_killed = router.process.poll() == -9
+        status = router.stop()
+        if router.program == harness.SKROUTERD and not was_killed:
+            assert status == 0, "\n".join(router.log.lines[-40:])
+
+
+@pytest.fixture
+def peer_program():
+    if not harness.PEER:
+        pytest.skip("PEER_SKROUTERD does not name the existing router")
+    return harness.PEER

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Routers and clients for system tests.
+
+Everything is awaited: a line of a router's log, credit on a sender, a message, the end of a process.
+Nothing sleeps.
+"""
+
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+from proton import Message
+from proton.utils import BlockingConnection
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SKROUTERD = os.environ.get("SKROUTERD", str(ROOT / "build" / "skrouterd"))
+# The existing router, for tests that join it; they are skipped, with this reason, without it.
+PEER = os.environ.get("PEER_SKROUTERD", "")
+TIMEOUT = float(os.environ.get("E2E_TIMEOUT", "30"))
+
+
+def free_port():
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Lines:
+    """The lines of a stream, as they come, to wait for."""
+
+    def __init__(self, stream):
+        self.lines = []
+        self.changed = threading.Condition()
+        self.ended = False
+        threading.Thread(target=self._read, args=(stream,), daemon=True).start()
+
+    def _read(self, stream):
+        for line in stream:
+            with self.changed:
+                self.lines.append(line.rstrip("\n"))
+                self.changed.notify_all()
+        with self.changed:
+            self.ended = True
+            self.changed.notify_all()
+
+    def find(self, text, start=0):
+        return next((i for i in range(start, len(self.lines)) if text in self.lines[i]), None)
+
+    def wait(self, text, timeout=TIMEOUT, start=0):
+        """The index of the first line from `start` on that holds `text`."""
+        end = time.monotonic() + timeout
+        with self.changed:
+            while self.find(text, start) is None:
+                left = end - time.monotonic()
+                if left <= 0 or self.ended:
+                    raise AssertionError("no line with %r in:\n%s" % (text, "\n".join(self.lines)))
+                self.changed.wait(left)
+            return self.find(text, start)
+
+
+class Router:
+    """One running router. `entities` are added to the configuration as they are."""
+
+    def __init__(self, tmp_path, name, mode="interior", entities=(), program=None, start=True,
+                 normal=True, **router_attributes):
+        self.name = name
+        self.program = program or SKROUTERD
+        self.port = free_port() if normal else None
+        self.config = [["router", {"id": name, "mode": mode, **router_attributes}]]
+        if normal:
+            self.config.append(["listener", {"name": "amqp", "host": "127.0.0.1",
+                                             "port": self.port}])
+        self.config += [["address", {"prefix": "mc", "distribution": "multicast"}],
+                        ["address", {"prefix": "closest", "distribution": "closest"}],
+                        ["address", {"prefix": "none", "distribution": "unavailable"}]]
+        self.config += [list(e) for e in entities]
+        self.path = pathlib.Path(tmp_path) / (name + ".json")
+        self.process = None
+        if start:
+            self.start()
+
+    def start(self):
+        self.path.write_text(json.dumps(self.config, indent=1))
+        self.process = subprocess.Popen([self.program, "-c", str(self.path)],
+                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                        text=True)
+        self.log = Lines(self.process.stdout)
+        if self.program == SKROUTERD:
+            self.log.wait("is running")
+        else:
+            wait_port(self.port)
+        return self
+
+    def url(self):
+        return "amqp://127.0.0.1:%d" % self.port
+
+    def connect(self, **kwargs):
+        kwargs.setdefault("allowed_mechs", "ANONYMOUS")
+        return BlockingConnection(self.url(), timeout=TIMEOUT, **kwargs)
+
+    def wait_reaches(self, *others, start=0):
+        for other in others:
+            name = other if isinstance(other, str) else other.name
+            self.log.wait("router %s is reachable" % name, start=start)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait(TIMEOUT)
+
+    def stop(self):
+        """Ends it in peace; its exit status must be 0."""
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(TIMEOUT)
+        return self.process.returncode if self.process else None
+
+    def resident_kib(self):
+        for line in pathlib.Path("/proc/%d/status" % self.process.pid).read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1])
+        return 0
+
+
+def wait_port(port, timeout=TIMEOUT):
+    """Until something listens there (for programs whose log says nothing we know)."""
+    end = time.monotonic() + timeout
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            threading.Event().wait(0.02)
+
+
+def inter_router(port):
+    return ["listener", {"name": "ir-%d" % port, "host": "127.0.0.1", "port": port,
+                         "role": "inter-router"}]
+
+
+def link_to(port, cost=1, role="inter-router"):
+    return ["connector", {"name": "to-%d" % port, "host": "127.0.0.1", "port": port, "role": role,
+                          "cost": cost}]
+
+
+class Management:
+    def __init__(self, router, address="$management", connection=None):
+        self.connection = connection or router.connect()
+        self.receiver = self.connection.create_receiver(None, dynamic=True)
+        self.reply_to = self.receiver.link.remote_source.address
+        self.sender = self.connection.create_sender(address)
+        self.count = 0
+
+    def request(self, operation, type_, body=None, **properties):
+        self.count += 1
+        self.sender.send(Message(properties={"operation": operation, "type": type_, **properties},
+                                 body={} if body is None else body, reply_to=self.reply_to,
+                                 correlation_id=self.count))
+        reply = self.receiver.receive(timeout=TIMEOUT)
+        self.receiver.accept()
+        assert reply.correlation_id == self.count
+        return reply
+
+    def query(self, type_, attributes=()):
+        reply = self.request("QUERY", "org.amqp.management",
+                             {"attributeNames": list(attributes)},
+                             entityType="io.skupper.router." + type_)
+        assert reply.properties["statusCode"] == 200, reply.properties
+        names = reply.body["attributeNames"]
+        return [dict(zip(names, row)) for row in reply.body["results"]]
+
+    def close(self):
+        self.connection.close()
