@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// Whole routers, the shipped code, in one process over wires made of memory, in virtual time. What
+// happens follows from a seed alone, so a failure is replayed by its seed.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "amqp/amqp.h"
+#include "base/mono.h"
+#include "router/router.h"
+
+struct sim;
+struct sim_wire;
+struct sim_client;
+
+struct sim *sim_new(uint64_t seed, uint32_t router_count, uint32_t block_size);
+void sim_free(struct sim *s);
+struct mono sim_now(const struct sim *s);
+struct router *sim_router(struct sim *s, uint32_t index); // NULL while it is down
+uint32_t sim_below(struct sim *s, uint32_t bound);        // a number from the seed
+
+// A link between two routers; `a` dials. Bytes take about `delay_ms` each way.
+struct sim_wire *sim_link(struct sim *s, uint32_t a, uint32_t b, int cost, uint32_t delay_ms);
+// As if the cable were cut and both ends were told; a later sim_join dials anew.
+void sim_cut(struct sim *s, struct sim_wire *w);
+void sim_join(struct sim *s, struct sim_wire *w);
+// As if the cable were pulled: nobody is told, bytes vanish.
+void sim_silence(struct sim *s, struct sim_wire *w);
+bool sim_is_joined(const struct sim_wire *w);
+// kill -9 and start: everything the router knew is gone, its links are dialled anew.
+void sim_kill(struct sim *s, uint32_t index);
+void sim_start(struct sim *s, uint32_t index);
+
+// Runs until the virtual time has come, or `done` says so (checked after every step; may be NULL).
+// Returns whether `done` was reached.
+bool sim_run(struct sim *s, uint32_t ms, bool (*done)(struct sim *s, void *user), void *user);
+// All routes equal the shortest paths over the wires that are joined.
+bool sim_routes_are_right(struct sim *s, void *unused);
+// Steps (inputs handed to an engine) and bytes carried so far.
+uint64_t sim_steps(const struct sim *s);
+uint64_t sim_bytes(const struct sim *s);
+
+// ---------------------------------------------------------------------------------------- clients
+
+struct sim_client_opts {
+    uint32_t router;
+    const char *address;
+    bool is_sender, presettled;
+    uint32_t credit;  // receiver
+    uint32_t holds;   // receiver: leaves so many unsettled before it accepts any
+    uint32_t to_send; // sender: so many messages of `size`
+    uint32_t size;
+};
+
+struct sim_counts {
+    uint32_t sent, accepted, released, modified, rejected, outstanding; // sender
+    uint32_t received, duplicates;                                      // receiver
+    bool is_attached;
+};
+
+struct sim_client *sim_client_new(struct sim *s, const struct sim_client_opts *opts);
+void sim_client_end(struct sim *s, struct sim_client *c); // closes its connection at once
+const struct sim_counts *sim_counts(const struct sim_client *c);
+// Did the receiver get message `number` of that sender?
+bool sim_has(const struct sim_client *receiver, const struct sim_client *sender, uint32_t number);

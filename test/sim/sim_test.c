@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sim.h"
+
+#include "check.h"
+
+enum { BLOCK = 4096 };
+
+static struct sim *line_of(uint32_t count)
+{
+    struct sim *s = sim_new(1, count, BLOCK);
+
+    for (uint32_t i = 1; i < count; i++)
+        sim_link(s, i, i - 1, 1, 1);
+    return s;
+}
+
+static bool is_attached(struct sim *s, void *client)
+{
+    (void)s;
+    return sim_counts(client)->is_attached;
+}
+
+static bool all_settled(struct sim *s, void *client)
+{
+    const struct sim_counts *n = sim_counts(client);
+
+    (void)s;
+    return n->sent > 0 && n->outstanding == 0;
+}
+
+static struct sim_client *receiver(struct sim *s, uint32_t router, const char *address)
+{
+    struct sim_client_opts o = {.router = router, .address = address, .credit = 100};
+    struct sim_client *c = sim_client_new(s, &o);
+
+    CHECK(sim_run(s, 1000, is_attached, c));
+    return c;
+}
+
+static struct sim_client *sender(struct sim *s, uint32_t router, const char *address,
+                                 uint32_t count)
+{
+    struct sim_client_opts o = {
+        .router = router, .address = address, .is_sender = true, .to_send = count, .size = 100};
+
+    return sim_client_new(s, &o);
+}
+
+static bool all_sent_and_settled(struct sim *s, void *client)
+{
+    const struct sim_counts *n = sim_counts(client);
+
+    (void)s;
+    return n->sent == 500 && n->outstanding == 0;
+}
+
+TEST(a_line_of_five_knows_its_routes_within_a_second)
+{
+    struct sim *s = line_of(5);
+
+    CHECK(sim_run(s, 1000, sim_routes_are_right, NULL));
+    sim_free(s);
+}
+
+TEST(messages_cross_the_line_and_are_accepted_once)
+{
+    struct sim *s = line_of(5);
+    struct sim_client *to, *from;
+
+    CHECK(sim_run(s, 1000, sim_routes_are_right, NULL));
+    to = receiver(s, 4, "x");
+    from = sender(s, 0, "x", 500);
+    CHECK(sim_run(s, 10000, all_sent_and_settled, from));
+    CHECK_EQ(sim_counts(from)->accepted, 500);
+    CHECK_EQ(sim_counts(to)->received, 500);
+    CHECK_EQ(sim_counts(to)->duplicates, 0);
+    sim_free(s);
+}
+
+TEST(multicast_gives_everybody_each_message_once)
+{
+    struct sim *s = sim_new(2, 5, BLOCK);
+    struct sim_client *to[5], *from;
+
+    for (uint32_t i = 0; i < 5; i++) // a ring: two ways to everywhere
+        sim_link(s, i, (i + 1) % 5, 1, 1);
+    CHECK(sim_run(s, 2000, sim_routes_are_right, NULL));
+    for (uint32_t i = 0; i < 5; i++)
+        to[i] = receiver(s, i, "mc/x");
+    sim_run(s, 2000, NULL, NULL); // every router has heard of every subscriber
+    from = sender(s, 2, "mc/x", 500);
+    CHECK(sim_run(s, 10000, all_sent_and_settled, from));
+    for (uint32_t i = 0; i < 5; i++) {
+        CHECK_EQ(sim_counts(to[i])->received, 500);
+        CHECK_EQ(sim_counts(to[i])->duplicates, 0);
+    }
+    sim_free(s);
+}
+
+TEST(a_ring_heals_at_once_when_a_link_is_cut)
+{
+    struct sim *s = sim_new(3, 6, BLOCK);
+    struct sim_wire *w[6];
+
+    for (uint32_t i = 0; i < 6; i++)
+        w[i] = sim_link(s, i, (i + 1) % 6, 1, 1);
+    CHECK(sim_run(s, 2000, sim_routes_are_right, NULL));
+    sim_cut(s, w[0]);
+    CHECK(sim_run(s, 100, sim_routes_are_right, NULL));
+    sim_join(s, w[0]);
+    CHECK(sim_run(s, 2000, sim_routes_are_right, NULL));
+    sim_kill(s, 3);
+    CHECK(sim_run(s, 100, sim_routes_are_right, NULL));
+    sim_free(s);
+}
+
+TEST(a_pulled_cable_is_noticed_within_a_second)
+{
+    struct sim *s = sim_new(4, 4, BLOCK);
+    struct sim_wire *w[4];
+
+    for (uint32_t i = 0; i < 4; i++)
+        w[i] = sim_link(s, i, (i + 1) % 4, 1, 1);
+    CHECK(sim_run(s, 2000, sim_routes_are_right, NULL));
+    sim_silence(s, w[1]);
+    CHECK(sim_run(s, 1100, sim_routes_are_right, NULL));
+    sim_free(s);
+}
+
+TEST(what_a_lost_router_had_is_settled_with_the_truth)
+{
+    struct sim *s = line_of(3);
+    struct sim_client_opts slow = {.router = 2, .address = "x", .credit = 50, .holds = 50};
+    struct sim_client *to, *from;
+
+    CHECK(sim_run(s, 1000, sim_routes_are_right, NULL));
+    to = sim_client_new(s, &slow);
+    CHECK(sim_run(s, 1000, is_attached, to));
+    from = sender(s, 0, "x", 100);
+    sim_run(s, 500, NULL, NULL); // 50 are at the receiver, held; the rest waits on the way
+    CHECK_EQ(sim_counts(to)->received, 50);
+    sim_kill(s, 2);
+    CHECK(sim_run(s, 2000, all_settled, from));
+    CHECK_EQ(sim_counts(from)->accepted, 0);
+    CHECK(sim_counts(from)->modified >= 50);
+    sim_free(s);
+}
+
+TEST(memory_is_back_at_its_start_once_idle)
+{
+    struct sim *s = line_of(3);
+    struct router_stats before, after;
+    struct sim_client *to, *from;
+
+    CHECK(sim_run(s, 1000, sim_routes_are_right, NULL));
+    sim_run(s, 3000, NULL, NULL);
+    router_stats(sim_router(s, 1), &before);
+    to = receiver(s, 2, "x");
+    from = sender(s, 0, "x", 500);
+    CHECK(sim_run(s, 10000, all_sent_and_settled, from));
+    sim_client_end(s, from);
+    sim_client_end(s, to);
+    sim_run(s, 5000, NULL, NULL);
+    router_stats(sim_router(s, 1), &after);
+    CHECK_EQ(after.deliveries, 0);
+    CHECK_EQ(after.stored_bytes, 0);
+    CHECK_EQ(after.addresses, before.addresses);
+    CHECK_EQ(after.links, before.links);
+    sim_free(s);
+}
+
+TEST_MAIN(CASE(a_line_of_five_knows_its_routes_within_a_second),
+          CASE(messages_cross_the_line_and_are_accepted_once),
+          CASE(multicast_gives_everybody_each_message_once),
+          CASE(a_ring_heals_at_once_when_a_link_is_cut),
+          CASE(a_pulled_cable_is_noticed_within_a_second),
+          CASE(what_a_lost_router_had_is_settled_with_the_truth),
+          CASE(memory_is_back_at_its_start_once_idle))
