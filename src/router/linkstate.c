@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Link states the plain way (10.3, 10.6): RA announces versions and is flooded, LSR asks, LSU tells.
+// Link states the plain way (10.3, 10.6): RA announces versions and is flooded, LSR asks, LSU
+// tells.
 //
 // An RA is passed on when it is news, or when none of that originator has been passed on for half a
 // second: so a flood visits each edge a bounded number of times, whatever the neighbours do.
@@ -14,8 +15,6 @@ enum {
     LS_HOLD_MIN_MS = 10,
     LS_HOLD_MAX_MS = 200,
     COST_MAX = 1 << 20,
-    // When FLOOD has taught us a router, it will most likely do so again.
-    FLOOD_GRACE_MS = 250,
 };
 
 // --- edges ---------------------------------------------------------------------------------------
@@ -81,6 +80,7 @@ bool ls_apply(struct routing *rt, uint32_t number, int64_t seq, const struct ctl
     struct amqp_reader r = reader_over(peers->bytes);
     uint32_t to, count = 0, size = peers->count / 2;
     struct edge *edges;
+    bool was_current = node_is_current(n);
     struct str id;
     int64_t cost;
 
@@ -99,6 +99,7 @@ bool ls_apply(struct routing *rt, uint32_t number, int64_t seq, const struct ctl
     n->ls_seq = seq;
     n->ls_change = ++rt->change;
     rt->sum_stale = true;
+    rt->topology += was_current != node_is_current(n);
     return true;
 }
 
@@ -116,7 +117,7 @@ void ls_own_changed(struct routing *rt, struct mono now)
     }
     set_edges(rt, self, edges, sort_edges(edges, count));
     rt->topology++; // another link to the same neighbour is a change too
-    rt->is_ls_dirty = true;
+    rt->is_ls_dirty = rt->is_path_urgent = true;
     rt->last_topology_change = now;
 }
 
@@ -207,29 +208,33 @@ void ls_announce(struct routing *rt, struct mono now)
 void ls_note_gap(struct routing *rt, uint32_t number, struct mono now)
 {
     struct node *n = rt->nodes[number];
-    bool was_asking = n->need_lsr || n->need_mar;
+    bool may_come = n->is_from_ours && rt->flood_count > 0;
+    struct mono at = may_come ? mono_add_ms(now, ROUTING_FLOOD_GRACE_MS) : now;
 
-    n->need_lsr = n->need_lsr || n->heard_ls > n->ls_seq;
-    n->need_mar = n->need_mar || n->heard_mobile > n->mobile_seq;
     if (!n->need_lsr && !n->need_mar)
-        return;
-    if (!was_asking)
-        n->ask_again_at = n->is_from_ours ? mono_add_ms(now, FLOOD_GRACE_MS) : now;
-    rt_wake_node(rt, n->ask_again_at);
+        n->ask_hold_ms = 0;
+    if (!n->need_lsr && n->heard_ls > n->ls_seq) {
+        n->need_lsr = true;
+        n->lsr_at = at;
+    }
+    if (!n->need_mar && n->heard_mobile > n->mobile_seq) {
+        n->need_mar = true;
+        n->mar_at = at;
+    }
+    if (n->need_lsr || n->need_mar)
+        rt_wake_node(rt, at);
 }
 
-void ls_receive_ra(struct routing *rt, uint32_t link, const struct ctl *m, struct str bytes,
-                   struct mono now)
+// Keeps what the RA says of versions; true when it is news.
+static bool hear_versions(struct routing *rt, uint32_t link, uint32_t number, const struct ctl *m,
+                          struct mono now)
 {
-    uint32_t number;
-    struct node *n = rt_learn(rt, m->id, &number, now);
-    bool is_news;
+    struct node *n = rt->nodes[number];
+    bool is_news = !n->has_instance || n->instance != m->instance, was_current;
 
-    if (n == NULL)
-        return;
-    is_news = !n->has_instance || n->instance != m->instance;
     rt_hear_instance(rt, number, m->instance, now);
     is_news = is_news || m->ls_seq > n->heard_ls || m->mobile_seq > n->heard_mobile;
+    was_current = node_is_current(n);
     if (m->ra.trace_count <= 1) { // from itself: it knows best
         if (m->ls_seq < n->ls_seq || m->mobile_seq < n->mobile_seq)
             rt_note(rt, &n->noted, NOTE_BACKWARDS, number, link,
@@ -239,7 +244,20 @@ void ls_receive_ra(struct routing *rt, uint32_t link, const struct ctl *m, struc
     }
     n->heard_ls = m->ls_seq > n->heard_ls ? m->ls_seq : n->heard_ls;
     n->heard_mobile = m->mobile_seq > n->heard_mobile ? m->mobile_seq : n->heard_mobile;
-    if (is_news || !mono_before(now, mono_add_ms(n->ra_at, RA_REFRESH_GAP_MS))) {
+    rt->topology += was_current != node_is_current(n);
+    return is_news;
+}
+
+void ls_receive_ra(struct routing *rt, uint32_t link, const struct ctl *m, struct str bytes,
+                   struct mono now)
+{
+    uint32_t number;
+    struct node *n = rt_learn(rt, m->id, &number, now);
+
+    if (n == NULL)
+        return;
+    if (hear_versions(rt, link, number, m, now) ||
+        !mono_before(now, mono_add_ms(n->ra_at, RA_REFRESH_GAP_MS))) {
         n->ra_at = now;
         ls_forward_flooded(rt, link, m, bytes, NULL);
     }
@@ -249,11 +267,11 @@ void ls_receive_ra(struct routing *rt, uint32_t link, const struct ctl *m, struc
 // --- LSR and LSU ---------------------------------------------------------------------------------
 
 // "amqp:/_topo/0/<id><tail>", into rt->scratch.
-struct str ls_unicast_to(struct routing *rt, const struct node *n, const char *tail)
+struct str ls_unicast_to(struct routing *rt, struct str id, const char *tail)
 {
     rt->scratch.len = 0;
     amqp_put_raw(&rt->scratch, STR("amqp:/_topo/0/"));
-    amqp_put_raw(&rt->scratch, node_id(n));
+    amqp_put_raw(&rt->scratch, id);
     amqp_put_raw(&rt->scratch, str_of(tail));
     return amqp_written(&rt->scratch);
 }
@@ -268,7 +286,7 @@ void ls_send_lsr(struct routing *rt, uint32_t number, uint32_t fallback)
 
     if (link == ROUTING_NO_LINK)
         return;
-    body = ctl_begin(&rt->out, &path, "LSR", ls_unicast_to(rt, n, "/qdrouter"),
+    body = ctl_begin(&rt->out, &path, "LSR", ls_unicast_to(rt, node_id(n), "/qdrouter"),
                      node_id(rt->nodes[ROUTING_SELF]), &count);
     amqp_end(&rt->out, body, count);
     rt_out_send(rt, link, at);
@@ -312,7 +330,8 @@ void ls_receive_lsr(struct routing *rt, uint32_t link, const struct ctl *m, stru
 
     if (n == NULL)
         return;
-    body = ctl_begin(&rt->out, &path, "LSU", ls_unicast_to(rt, n, "/qdrouter"), node_id(self), &count);
+    body = ctl_begin(&rt->out, &path, "LSU", ls_unicast_to(rt, node_id(n), "/qdrouter"),
+                     node_id(self), &count);
     ctl_put_key_int(&rt->out, "instance", self->instance, &count);
     ctl_put_key_int(&rt->out, "ls_seq", self->ls_seq, &count);
     amqp_put_string(&rt->out, STR("ls"));
@@ -325,9 +344,11 @@ void ls_receive_lsu(struct routing *rt, uint32_t link, const struct ctl *m, stru
 {
     uint32_t number;
     struct node *n = rt_learn(rt, m->id, &number, now);
+    bool is_first;
 
     if (n == NULL)
         return;
+    is_first = !n->has_ls;
     if (m->has_instance) {
         if (n->has_instance && m->instance < n->instance)
             return; // late, from before a restart
@@ -343,6 +364,10 @@ void ls_receive_lsu(struct routing *rt, uint32_t link, const struct ctl *m, stru
     n->is_from_ours = false;
     n->heard_ls = n->heard_ls > n->ls_seq ? n->heard_ls : n->ls_seq;
     rt_check_gap(rt, number, now);
+    if (is_first && n->mobile_seq == 0) { // its first RA may be long in coming
+        n->need_mar = true;
+        rt_wake_node(rt, now);
+    }
     flood_mark(rt, number, link, now);
 }
 
@@ -374,8 +399,7 @@ static void put_passed_on(struct routing *rt, uint32_t from, const struct ctl *m
         amqp_put_ra(&rt->out, &ra, str_of(rt->path_self));
     } else {
         // A simple peer without annotations: it is the ingress.
-        struct ctl_path path =
-            rt_path(rt, peer != ROUTING_NO_NODE ? peer : ROUTING_SELF, first);
+        struct ctl_path path = rt_path(rt, peer != ROUTING_NO_NODE ? peer : ROUTING_SELF, first);
 
         ctl_put_annotations(&rt->out, &path);
     }

@@ -21,8 +21,18 @@ struct routing_opts {
     const char *id;
     int64_t instance; // differs after each restart: seconds since the epoch
     uint32_t hello_interval_ms, hello_max_age_ms, ra_interval_ms, ra_interval_flux_ms,
-        remote_ls_max_age_ms; // 0: the default of the reference
+        remote_ls_max_age_ms;                               // 0: the default of the reference
+    uint32_t fast_hello_interval_ms, fast_hello_max_age_ms; // among ours; 0: 250 and 900
     uint64_t seed;
+};
+
+// Limits. What lies beyond is left out, and a note says so once.
+enum {
+    ROUTING_NODE_MAX = 65536,
+    ROUTING_LINK_MAX = 4096,       // numbers that routing_link_up() takes (asserted)
+    ROUTING_ADDRESS_MAX = 1 << 20, // over all routers
+    ROUTING_ID_MAX = 255,
+    ROUTING_KEY_MAX = 2048,
 };
 
 enum { ROUTING_NO_LINK = UINT32_MAX, ROUTING_SELF = 0, ROUTING_NO_NODE = UINT32_MAX };
