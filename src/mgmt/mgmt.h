@@ -67,6 +67,7 @@ struct mgmt_entity {
 
 // All defaults set, nothing else.
 struct mgmt_entity *mgmt_entity_new(const struct mgmt_type *type);
+struct mgmt_entity *mgmt_entity_copy(const struct mgmt_entity *from);
 void mgmt_entity_free(struct mgmt_entity *e);
 // Checks and converts (text to number, to boolean, enumerations), then stores a copy. `as` is
 // MGMT_CREATE or MGMT_UPDATE. Returns 0, ERR_NOT_FOUND (no such attribute), ERR_INVALID; with words

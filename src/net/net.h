@@ -36,7 +36,7 @@ struct net_engine_ops {
     // When to call tick at the latest.
     struct mono (*deadline)(const void *e);
     void (*tick)(void *e, struct mono now);
-    // No more bytes wanted for now: the descriptor is not read until net_want_read().
+    // No more bytes wanted for now: the descriptor is not read. Asked again every turn.
     bool (*is_paused)(const void *e);
     // Once the output has been sent the stream closes by itself.
     bool (*is_finished)(const void *e);
@@ -56,6 +56,8 @@ struct net_hooks {
 // `scratch_len`: size of the worker's read memory (256 KiB is good). Returns 0 or ERR_IO.
 int net_loop_new(const struct net_hooks *hooks, size_t scratch_len, struct net_loop **out);
 void net_loop_free(struct net_loop *l);
+// Ends every stream (`lost` is called for each); listeners and connectors are their owner's.
+void net_loop_drop_all(struct net_loop *l, const char *why);
 // Runs until net_loop_stop().
 void net_loop_run(struct net_loop *l);
 // From the loop's own thread, or from a signal handler.
@@ -67,6 +69,7 @@ struct mono net_loop_now(const struct net_loop *l);
 // A timer of the owner's, fired by the loop (then disarmed).
 struct net_timer {
     struct timer timer;
+    int kind; // the loop's
     void (*fire)(void *user, struct mono now);
     void *user;
 };
@@ -102,8 +105,6 @@ const struct net_peer *net_stream_peer(const struct net_stream *s);
 // The engine has output, or its deadline or finished state changed: the stream is looked at before
 // the loop waits. Cheap; call as often as you like.
 void net_want_write(struct net_stream *s);
-// The engine is not paused any more.
-void net_want_read(struct net_stream *s);
 // Closes at once. `lost` is called before this returns.
 void net_stream_drop(struct net_stream *s, const char *why);
 
@@ -130,6 +131,8 @@ struct net_accept {
     // or NULL to close it. Called for each; `s` stays good until its engine's `lost`.
     void *(*ready)(void *user, struct net_stream *s, const struct net_engine_ops **ops,
                    struct mono now);
+    // A connection came to nothing before that: its handshake failed. NULL: nobody wants to know.
+    void (*failed)(void *user, const struct net_peer *peer, const char *why, struct mono now);
     void *user;
 };
 

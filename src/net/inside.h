@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+// The objects behind net.h. Inside the folder net only.
+#pragma once
+
+#include <openssl/ssl.h>
+#include <sys/socket.h>
+
+#include "base/list.h"
+#include "net/net.h"
+
+enum {
+    RECORD_MAX = 16384, // plain bytes in a TLS record
+    RECORD_EXTRA = 512, // what a record adds, generously
+    READS_PER_TURN = 4, // scratch fulls of one stream before others have their turn
+    IOV_COUNT = 64,
+    ACCEPTS_PER_TURN = 64,
+    HANDSHAKE_MS = 10000,
+};
+
+// Whatever epoll tells about: the first member of what it is.
+struct source {
+    void (*ready)(struct source *self, uint32_t events);
+    int fd;
+    uint32_t armed; // events asked for
+};
+
+struct net_loop {
+    int epoll, wake_fd;
+    struct net_hooks hooks;
+    struct heap timers;
+    struct mono now;
+    struct list to_write, to_read, paused, streams, dead;
+    bool stopping;
+    uint8_t *scratch, *plain, *gather;
+    size_t scratch_len;
+    // TLS between socket and SSL: what was received and not yet read, what is to be sent
+    const uint8_t *cipher_in;
+    size_t cipher_in_len;
+    uint8_t *cipher_out;
+    size_t cipher_out_len, cipher_out_size;
+    BIO_METHOD *bio_method;
+    struct mailbox lookups;
+    struct source lookup_source, wake_source, mail_source;
+    int lookup_count; // under way
+    struct mailbox *mailbox;
+    void (*mail)(void *user, struct mail *first, struct mono now);
+    void *mail_user;
+    struct list waiting_listeners; // out of descriptors
+};
+
+enum timer_kind { TIMER_USER, TIMER_STREAM, TIMER_LISTENER, TIMER_CONNECTOR };
+
+struct loop_timer {
+    struct timer timer;
+    enum timer_kind kind;
+};
+
+enum stream_state { STREAM_SNIFFING, STREAM_HANDSHAKE, STREAM_RUNNING, STREAM_CLOSED };
+
+struct net_stream {
+    struct source source;
+    struct net_loop *loop;
+    struct list on_write, on_read, on_loop;
+    struct loop_timer timer;
+    enum stream_state state;
+    const struct net_engine_ops *ops;
+    void *engine;
+    SSL *ssl;
+    struct net_peer peer;
+    uint8_t *pending; // ciphertext that the socket did not take
+    size_t pending_len, pending_at;
+    bool may_be_plain;             // accepted where TLS is optional
+    bool is_full;                  // the socket took less than there was
+    struct net_listener *listener; // until the engine is there
+    struct net_connector *connector;
+    struct net_tls *tls; // for the handshake to come
+};
+
+struct net_tls {
+    SSL_CTX *ctx;
+    int refs;
+    bool is_server;
+    char *name;
+};
+
+struct lookup;
+
+// loop.c
+int source_add(struct net_loop *l, struct source *s, uint32_t events);
+void source_arm(struct net_loop *l, struct source *s, uint32_t events);
+void source_close(struct net_loop *l, struct source *s);
+
+// stream.c
+struct net_stream *stream_new(struct net_loop *l, int fd);
+void stream_start(struct net_stream *s); // sniff, handshake or run
+void stream_engine(struct net_stream *s, void *engine, const struct net_engine_ops *ops);
+void stream_timer(struct net_stream *s);
+void stream_flush(struct net_stream *s);
+void stream_read_more(struct net_stream *s);
+void stream_resume(struct net_stream *s); // if its engine is not paused any more
+void stream_free(struct net_stream *s);
+void stream_names(struct net_stream *s);
+void address_text(const struct sockaddr_storage *sa, char *out, size_t size);
+
+// tls.c
+SSL *tls_ssl_new(struct net_tls *t, struct net_stream *s);
+void tls_expect_host(SSL *ssl, const char *host);
+void tls_describe(struct net_stream *s);
+void tls_failure(SSL *ssl, char *out, size_t size);
+BIO_METHOD *tls_bio_method(void);
+
+// listener.c and connector.c: what becomes of a stream they made
+void listener_stream_ready(struct net_stream *s);
+void listener_stream_failed(struct net_stream *s, const char *why);
+void listener_timer(struct loop_timer *t);
+void listener_retry(struct net_listener *l);
+void connector_stream_ready(struct net_stream *s);
+void connector_stream_failed(struct net_stream *s, const char *why);
+void connector_stream_lost(struct net_connector *c);
+const char *connector_expected_host(const struct net_connector *c); // NULL: any will do
+void connector_timer(struct loop_timer *t);
+void connector_looked_up(struct lookup *l);
+
+// resolve.c
+struct lookup {
+    struct mail mail; // first
+    struct net_loop *loop;
+    struct net_connector *connector; // NULL: nobody waits any more; touched by the loop only
+    char *host, *port;
+    int family, error;
+    struct addrinfo *result;
+};
+struct lookup *lookup_start(struct net_loop *l, struct net_connector *c, const char *host,
+                            const char *port, int family);
+void lookup_free(struct lookup *l);

@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <assert.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "net/inside.h"
+
+// One event loop. Where to read:
+//
+//   loop.c       waiting, timers, the order of a turn
+//   stream.c     a connected socket and the engine behind it; plain and TLS
+//   tls.c        profiles, certificates, words for what went wrong
+//   listener.c   sockets that accept; connector.c  connections that are kept up; resolve.c  names
+//
+// The loop owns everything made on it. Streams, listeners and connectors are sources: the first
+// member says what to call when epoll speaks. Descriptors stay registered for reading; writing is
+// asked for only while a socket takes less than there is. A stream that ends is unhooked at once
+// and freed at the end of the turn, so callbacks may drop anything.
+
+enum { EVENTS = 256 };
+
+int source_add(struct net_loop *l, struct source *s, uint32_t events)
+{
+    struct epoll_event ev = {.events = events, .data.ptr = s};
+
+    s->armed = events;
+    return epoll_ctl(l->epoll, EPOLL_CTL_ADD, s->fd, &ev) < 0 ? ERR_IO : 0;
+}
+
+void source_arm(struct net_loop *l, struct source *s, uint32_t events)
+{
+    struct epoll_event ev = {.events = events, .data.ptr = s};
+
+    if (s->armed == events || s->fd < 0)
+        return;
+    s->armed = events;
+    epoll_ctl(l->epoll, EPOLL_CTL_MOD, s->fd, &ev);
+}
+
+void source_close(struct net_loop *l, struct source *s)
+{
+    if (s->fd < 0)
+        return;
+    epoll_ctl(l->epoll, EPOLL_CTL_DEL, s->fd, NULL);
+    close(s->fd);
+    s->fd = -1;
+}
+
+static void lookups_ready(struct source *self, uint32_t events)
+{
+    struct net_loop *l =
+        (struct net_loop *)(void *)((char *)self - offsetof(struct net_loop, lookup_source));
+    struct mail *m;
+
+    (void)events;
+    mailbox_wake(&l->lookups);
+    m = mailbox_take(&l->lookups);
+    while (m) {
+        struct lookup *found = (struct lookup *)(void *)m;
+
+        m = m->next;
+        l->lookup_count--;
+        connector_looked_up(found);
+    }
+    mailbox_sleep(&l->lookups);
+}
+
+static void woken(struct source *self, uint32_t events)
+{
+    uint64_t count;
+
+    (void)events;
+    (void)!read(self->fd, &count, sizeof(count));
+}
+
+static void mail_ready(struct source *self, uint32_t events)
+{
+    (void)self;
+    (void)events; // taken at the top of every turn
+}
+
+int net_loop_new(const struct net_hooks *hooks, size_t scratch_len, struct net_loop **out)
+{
+    struct net_loop *l = xcalloc(1, sizeof(*l));
+
+    l->hooks = *hooks;
+    l->scratch_len = scratch_len;
+    heap_init(&l->timers);
+    list_init(&l->to_write);
+    list_init(&l->to_read);
+    list_init(&l->paused);
+    list_init(&l->streams);
+    list_init(&l->dead);
+    list_init(&l->waiting_listeners);
+    l->now = mono_now();
+    l->epoll = epoll_create1(EPOLL_CLOEXEC);
+    l->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    l->bio_method = tls_bio_method();
+    l->wake_source = (struct source){woken, l->wake_fd, 0};
+    if (l->epoll < 0 || l->wake_fd < 0 || mailbox_init(&l->lookups) < 0) {
+        net_loop_free(l);
+        return ERR_IO;
+    }
+    l->lookup_source = (struct source){lookups_ready, l->lookups.fd, 0};
+    mailbox_sleep(&l->lookups);
+    if (source_add(l, &l->wake_source, EPOLLIN) < 0 ||
+        source_add(l, &l->lookup_source, EPOLLIN) < 0) {
+        net_loop_free(l);
+        return ERR_IO;
+    }
+    l->scratch = xcalloc(1, scratch_len);
+    l->plain = xcalloc(1, scratch_len + RECORD_MAX);
+    l->gather = xcalloc(1, RECORD_MAX);
+    *out = l;
+    return 0;
+}
+
+static void bury(struct net_loop *l)
+{
+    struct list *node;
+
+    while ((node = list_pop(&l->dead)) != NULL)
+        stream_free(list_entry(node, struct net_stream, on_loop));
+}
+
+void net_loop_drop_all(struct net_loop *l, const char *why)
+{
+    while (!list_empty(&l->streams))
+        net_stream_drop(list_entry(l->streams.next, struct net_stream, on_loop), why);
+    bury(l);
+}
+
+// Helper threads that still look up a name hold nothing of ours but the mailbox: wait for them.
+static void wait_for_lookups(struct net_loop *l)
+{
+    while (l->lookup_count > 0) {
+        struct pollfd p = {.fd = l->lookups.fd, .events = POLLIN};
+
+        poll(&p, 1, -1);
+        lookups_ready(&l->lookup_source, 0);
+    }
+}
+
+void net_loop_free(struct net_loop *l)
+{
+    if (!l)
+        return;
+    net_loop_drop_all(l, "the loop ends");
+    wait_for_lookups(l);
+    heap_fini(&l->timers);
+    mailbox_fini(&l->lookups);
+    if (l->wake_fd >= 0)
+        close(l->wake_fd);
+    if (l->epoll >= 0)
+        close(l->epoll);
+    BIO_meth_free(l->bio_method);
+    free(l->scratch);
+    free(l->plain);
+    free(l->gather);
+    free(l->cipher_out);
+    free(l);
+}
+
+static void fire(struct net_loop *l, struct timer *t)
+{
+    struct loop_timer *lt = (struct loop_timer *)(void *)t;
+    struct net_stream *s;
+
+    switch (lt->kind) {
+    case TIMER_USER: {
+        struct net_timer *user = (struct net_timer *)(void *)t;
+
+        user->fire(user->user, l->now);
+        break;
+    }
+    case TIMER_STREAM:
+        s = (struct net_stream *)(void *)((char *)lt - offsetof(struct net_stream, timer));
+        stream_timer(s);
+        break;
+    case TIMER_LISTENER:
+        listener_timer(lt);
+        break;
+    case TIMER_CONNECTOR:
+        connector_timer(lt);
+        break;
+    }
+}
+
+static void take_mail(struct net_loop *l)
+{
+    struct mail *m = l->mailbox ? mailbox_take(l->mailbox) : NULL;
+
+    if (m)
+        l->mail(l->mail_user, m, l->now);
+}
+
+static int wait_for_events(struct net_loop *l, struct mono until, struct epoll_event *events)
+{
+    struct mono at = mono_min(until, heap_deadline(&l->timers));
+    struct timespec ts, *timeout = NULL;
+    bool may_sleep = list_empty(&l->to_read) && list_empty(&l->to_write) &&
+                     (!l->mailbox || mailbox_sleep(l->mailbox));
+    int count;
+
+    if (at.ns != MONO_NEVER.ns || !may_sleep) {
+        int64_t left = may_sleep ? at.ns - mono_now().ns : 0;
+
+        if (left < 0)
+            left = 0;
+        ts = (struct timespec){left / NS_PER_S, left % NS_PER_S};
+        timeout = &ts;
+    }
+    count = epoll_pwait2(l->epoll, events, EVENTS, timeout, NULL);
+    if (l->mailbox && may_sleep)
+        mailbox_wake(l->mailbox);
+    return count;
+}
+
+void net_loop_turn(struct net_loop *l, struct mono until)
+{
+    struct epoll_event events[EVENTS];
+    int count = wait_for_events(l, until, events);
+    struct list *node, again;
+    struct timer *t;
+
+    l->now = mono_now();
+    take_mail(l);
+    list_init(&again);
+    while ((node = list_pop(&l->to_read)) != NULL)
+        list_append(&again, node);
+    for (int i = 0; i < count; i++) {
+        struct source *s = events[i].data.ptr;
+
+        if (s->fd >= 0)
+            s->ready(s, events[i].events);
+    }
+    while ((node = list_pop(&again)) != NULL)
+        stream_read_more(list_entry(node, struct net_stream, on_read));
+    while ((t = heap_pop_due(&l->timers, l->now)) != NULL)
+        fire(l, t);
+    if (l->hooks.turn)
+        l->hooks.turn(l->hooks.user, l->now);
+    while ((node = list_pop(&l->to_write)) != NULL)
+        stream_flush(list_entry(node, struct net_stream, on_write));
+    list_for_each (it, &l->paused)
+        stream_resume(list_entry(it, struct net_stream, on_read));
+    bury(l);
+}
+
+void net_loop_run(struct net_loop *l)
+{
+    while (!__atomic_load_n(&l->stopping, __ATOMIC_RELAXED))
+        net_loop_turn(l, MONO_NEVER);
+}
+
+void net_loop_stop(struct net_loop *l)
+{
+    uint64_t one = 1;
+
+    __atomic_store_n(&l->stopping, true, __ATOMIC_RELAXED);
+    (void)!write(l->wake_fd, &one, sizeof(one));
+}
+
+struct mono net_loop_now(const struct net_loop *l)
+{
+    return l->now;
+}
+
+void net_timer_set(struct net_loop *l, struct net_timer *t, struct mono at)
+{
+    t->kind = TIMER_USER;
+    heap_set(&l->timers, &t->timer, at);
+}
+
+void net_timer_cancel(struct net_loop *l, struct net_timer *t)
+{
+    heap_cancel(&l->timers, &t->timer);
+}
+
+struct net_watch {
+    struct source source;
+    struct net_loop *loop;
+    void (*readable)(void *user, struct mono now);
+    void *user;
+};
+
+static void watch_ready(struct source *self, uint32_t events)
+{
+    struct net_watch *w = (struct net_watch *)(void *)self;
+
+    (void)events;
+    w->readable(w->user, w->loop->now);
+}
+
+struct net_watch *net_watch_new(struct net_loop *l, int fd,
+                                void (*readable)(void *user, struct mono now), void *user)
+{
+    struct net_watch *w = xcalloc(1, sizeof(*w));
+
+    *w = (struct net_watch){{watch_ready, fd, 0}, l, readable, user};
+    if (source_add(l, &w->source, EPOLLIN) < 0) {
+        free(w);
+        return NULL;
+    }
+    return w;
+}
+
+// The descriptor stays its owner's.
+void net_watch_free(struct net_watch *w)
+{
+    if (!w)
+        return;
+    epoll_ctl(w->loop->epoll, EPOLL_CTL_DEL, w->source.fd, NULL);
+    free(w);
+}
+
+void net_loop_set_mailbox(struct net_loop *l, struct mailbox *m,
+                          void (*mail)(void *user, struct mail *first, struct mono now), void *user)
+{
+    l->mailbox = m;
+    l->mail = mail;
+    l->mail_user = user;
+    l->mail_source = (struct source){mail_ready, m->fd, 0};
+    source_add(l, &l->mail_source, EPOLLIN);
+}

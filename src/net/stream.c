@@ -1,0 +1,520 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <openssl/err.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "net/inside.h"
+
+// A connected socket and the engine behind it. One receive of up to 256 KiB goes straight to the
+// engine, or through TLS into the loop's plain memory and from there, many records at once, to the
+// engine. What a turn produced leaves in one send: pieces of the output by reference, or, with TLS,
+// full records gathered in the loop's memory. Nothing is kept per stream but what a socket did not
+// take.
+
+struct net_stream *stream_new(struct net_loop *l, int fd)
+{
+    struct net_stream *s = xcalloc(1, sizeof(*s));
+    int one = 1;
+
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    s->source.fd = fd;
+    s->loop = l;
+    s->timer.kind = TIMER_STREAM;
+    list_init(&s->on_write);
+    list_init(&s->on_read);
+    list_append(&l->streams, &s->on_loop);
+    return s;
+}
+
+void stream_free(struct net_stream *s)
+{
+    SSL_free(s->ssl);
+    net_tls_unref(s->tls);
+    free(s->pending);
+    free(s);
+}
+
+void address_text(const struct sockaddr_storage *sa, char *out, size_t size)
+{
+    char ip[INET6_ADDRSTRLEN] = "";
+
+    if (sa->ss_family == AF_INET6) {
+        const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)sa;
+
+        inet_ntop(AF_INET6, &v6->sin6_addr, ip, sizeof(ip));
+        snprintf(out, size, "[%s]:%u", ip, ntohs(v6->sin6_port));
+    } else {
+        const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)sa;
+
+        inet_ntop(AF_INET, &v4->sin_addr, ip, sizeof(ip));
+        snprintf(out, size, "%s:%u", ip, ntohs(v4->sin_port));
+    }
+}
+
+void stream_names(struct net_stream *s)
+{
+    struct sockaddr_storage sa;
+    socklen_t len = sizeof(sa);
+
+    if (getpeername(s->source.fd, (struct sockaddr *)&sa, &len) == 0)
+        address_text(&sa, s->peer.host, sizeof(s->peer.host));
+    len = sizeof(sa);
+    if (getsockname(s->source.fd, (struct sockaddr *)&sa, &len) == 0)
+        address_text(&sa, s->peer.local, sizeof(s->peer.local));
+}
+
+const struct net_peer *net_stream_peer(const struct net_stream *s)
+{
+    return &s->peer;
+}
+
+// ---------------------------------------------------------------------------------------- ending
+
+static void unhook(struct net_stream *s)
+{
+    struct net_loop *l = s->loop;
+
+    s->state = STREAM_CLOSED;
+    list_remove(&s->on_write);
+    list_remove(&s->on_read);
+    heap_cancel(&l->timers, &s->timer.timer);
+    source_close(l, &s->source);
+    list_remove(&s->on_loop);
+    list_append(&l->dead, &s->on_loop);
+    while (!list_empty(&l->waiting_listeners)) // a descriptor is free again
+        listener_retry((struct net_listener *)(void *)list_pop(&l->waiting_listeners));
+}
+
+static void fail(struct net_stream *s, const char *why)
+{
+    struct net_connector *connector = s->connector;
+
+    if (s->state == STREAM_CLOSED)
+        return;
+    if (!s->engine) {
+        unhook(s);
+        if (s->listener)
+            listener_stream_failed(s, why);
+        else if (connector)
+            connector_stream_failed(s, why);
+        return;
+    }
+    unhook(s);
+    s->ops->lost(s->engine, why, s->loop->now);
+    s->engine = NULL;
+    if (s->connector)
+        connector_stream_lost(s->connector);
+}
+
+void net_stream_drop(struct net_stream *s, const char *why)
+{
+    fail(s, why);
+}
+
+static void fail_errno(struct net_stream *s, const char *what)
+{
+    char why[128];
+
+    snprintf(why, sizeof(why), "%s: %s", what, strerror(errno));
+    fail(s, why);
+}
+
+// --------------------------------------------------------------------------------------- writing
+
+static void want_out(struct net_stream *s, bool full)
+{
+    s->is_full = full;
+    source_arm(s->loop, &s->source,
+               (s->source.armed & (uint32_t)EPOLLIN) | (full ? (uint32_t)EPOLLOUT : 0));
+}
+
+// Sends bytes and keeps what the socket does not take. False: the stream is gone.
+static bool send_cipher(struct net_stream *s, const uint8_t *data, size_t len)
+{
+    ssize_t n = len > 0 ? send(s->source.fd, data, len, MSG_NOSIGNAL) : 0;
+
+    if (n < 0 && errno != EAGAIN && errno != EINTR) {
+        fail_errno(s, "send");
+        return false;
+    }
+    if (n < 0)
+        n = 0;
+    if ((size_t)n < len) {
+        uint8_t *rest = xcalloc(1, len - (size_t)n);
+
+        memcpy(rest, data + n, len - (size_t)n);
+        free(s->pending);
+        s->pending = rest;
+        s->pending_len = len - (size_t)n;
+        s->pending_at = 0;
+        want_out(s, true);
+    }
+    return true;
+}
+
+// True when nothing is left from before.
+static bool send_pending(struct net_stream *s)
+{
+    ssize_t n;
+
+    if (!s->pending)
+        return true;
+    n = send(s->source.fd, s->pending + s->pending_at, s->pending_len - s->pending_at,
+             MSG_NOSIGNAL);
+    if (n < 0 && errno != EAGAIN && errno != EINTR) {
+        fail_errno(s, "send");
+        return false;
+    }
+    if (n > 0)
+        s->pending_at += (size_t)n;
+    if (s->pending_at < s->pending_len)
+        return false;
+    free(s->pending);
+    s->pending = NULL;
+    want_out(s, false);
+    return true;
+}
+
+static bool flush_cipher(struct net_stream *s)
+{
+    struct net_loop *l = s->loop;
+    size_t len = l->cipher_out_len;
+
+    l->cipher_out_len = 0;
+    return send_cipher(s, l->cipher_out, len);
+}
+
+// A contiguous piece of the output, at most one record: a block as it is when it fills a record or
+// is all there is, else gathered.
+static size_t next_record(struct net_loop *l, const struct buf *out, const uint8_t **data)
+{
+    size_t len;
+
+    *data = buf_front(out, &len);
+    if (len >= RECORD_MAX)
+        return RECORD_MAX;
+    if (len == out->len)
+        return len;
+    *data = l->gather;
+    return buf_copy(out, 0, l->gather, RECORD_MAX);
+}
+
+static void flush_tls(struct net_stream *s, struct buf *out)
+{
+    struct net_loop *l = s->loop;
+    bool any = false;
+
+    if (!send_pending(s))
+        return;
+    while (out->len > 0 && !s->pending) {
+        while (out->len > 0 && l->cipher_out_len + RECORD_MAX + RECORD_EXTRA <= l->scratch_len) {
+            const uint8_t *data;
+            size_t len = next_record(l, out, &data);
+
+            if (SSL_write(s->ssl, data, (int)len) <= 0) {
+                char why[256];
+
+                tls_failure(s->ssl, why, sizeof(why));
+                l->cipher_out_len = 0;
+                fail(s, why);
+                return;
+            }
+            buf_skip(out, len);
+            any = true;
+        }
+        if (!flush_cipher(s))
+            return;
+    }
+    if (any)
+        s->ops->sent(s->engine, l->now);
+}
+
+static void flush_plain(struct net_stream *s, struct buf *out)
+{
+    struct iovec iov[IOV_COUNT];
+    bool any = false;
+
+    while (out->len > 0) {
+        struct msghdr msg = {.msg_iov = iov};
+        size_t total = 0;
+        ssize_t n;
+
+        msg.msg_iovlen = (size_t)buf_peek(out, iov, IOV_COUNT);
+        for (size_t i = 0; i < msg.msg_iovlen; i++)
+            total += iov[i].iov_len;
+        n = sendmsg(s->source.fd, &msg, MSG_NOSIGNAL);
+        if (n < 0 && errno != EAGAIN && errno != EINTR) {
+            fail_errno(s, "send");
+            return;
+        }
+        if (n > 0) {
+            buf_skip(out, (size_t)n);
+            any = true;
+        }
+        if (n < (ssize_t)total) {
+            want_out(s, true);
+            break;
+        }
+    }
+    if (out->len == 0 && s->is_full)
+        want_out(s, false);
+    if (any)
+        s->ops->sent(s->engine, s->loop->now);
+}
+
+static void finish(struct net_stream *s)
+{
+    if (s->ssl && SSL_shutdown(s->ssl) >= 0)
+        flush_cipher(s);
+    shutdown(s->source.fd, SHUT_WR);
+    fail(s, "closed");
+}
+
+void stream_flush(struct net_stream *s)
+{
+    struct buf *out;
+
+    if (s->state != STREAM_RUNNING)
+        return;
+    out = s->ops->output(s->engine, s->loop->now);
+    if (!s->is_full || s->ssl) {
+        if (s->ssl)
+            flush_tls(s, out);
+        else
+            flush_plain(s, out);
+    }
+    if (s->state != STREAM_RUNNING)
+        return;
+    if (s->ops->output(s->engine, s->loop->now)->len == 0 && !s->pending &&
+        s->ops->is_finished(s->engine)) {
+        finish(s);
+        return;
+    }
+    heap_set(&s->loop->timers, &s->timer.timer, s->ops->deadline(s->engine));
+}
+
+void net_want_write(struct net_stream *s)
+{
+    if (s->state == STREAM_RUNNING && list_empty(&s->on_write))
+        list_append(&s->loop->to_write, &s->on_write);
+}
+
+// --------------------------------------------------------------------------------------- reading
+
+// Everything that was received is decrypted and handed over, many records at once.
+static bool decrypt(struct net_stream *s)
+{
+    struct net_loop *l = s->loop;
+    size_t len = 0;
+    char why[256];
+
+    while (s->state == STREAM_RUNNING) {
+        int n = SSL_read(s->ssl, l->plain + len, RECORD_MAX);
+
+        if (n > 0)
+            len += (size_t)n;
+        if (len > 0 && (n <= 0 || len >= l->scratch_len)) {
+            s->ops->feed(s->engine, l->plain, len, l->now);
+            len = 0;
+        }
+        if (n > 0)
+            continue;
+        if (SSL_get_error(s->ssl, n) == SSL_ERROR_WANT_READ)
+            return true;
+        if (s->state != STREAM_RUNNING)
+            return false;
+        if (SSL_get_error(s->ssl, n) == SSL_ERROR_ZERO_RETURN)
+            snprintf(why, sizeof(why), "the peer closed the connection");
+        else
+            tls_failure(s->ssl, why, sizeof(why));
+        l->cipher_in_len = 0;
+        fail(s, why);
+        return false;
+    }
+    return false;
+}
+
+static void run(struct net_stream *s)
+{
+    s->state = STREAM_RUNNING;
+    heap_cancel(&s->loop->timers, &s->timer.timer);
+    if (s->listener)
+        listener_stream_ready(s);
+    else
+        connector_stream_ready(s);
+    if (s->state != STREAM_RUNNING)
+        return;
+    if (!s->engine) {
+        fail(s, "not wanted");
+        return;
+    }
+    net_want_write(s);
+    if (s->ssl && s->loop->cipher_in_len > 0)
+        decrypt(s);
+}
+
+void stream_engine(struct net_stream *s, void *engine, const struct net_engine_ops *ops)
+{
+    s->engine = engine;
+    s->ops = ops;
+}
+
+static void handshake(struct net_stream *s)
+{
+    struct net_loop *l = s->loop;
+    int n = SSL_do_handshake(s->ssl), err = SSL_get_error(s->ssl, n);
+    char why[256];
+
+    if (n == 1) {
+        if (!flush_cipher(s))
+            return;
+        tls_describe(s);
+        run(s);
+        return;
+    }
+    if (err == SSL_ERROR_WANT_READ) {
+        flush_cipher(s);
+        return;
+    }
+    tls_failure(s->ssl, why, sizeof(why));
+    flush_cipher(s); // the alert
+    l->cipher_in_len = 0;
+    fail(s, why);
+}
+
+// Bytes came from the socket. False: the stream is gone.
+static bool received(struct net_stream *s, size_t len)
+{
+    struct net_loop *l = s->loop;
+
+    if (!s->ssl) {
+        s->ops->feed(s->engine, l->scratch, len, l->now);
+        return s->state == STREAM_RUNNING;
+    }
+    l->cipher_in = l->scratch;
+    l->cipher_in_len = len;
+    if (s->state == STREAM_HANDSHAKE)
+        handshake(s);
+    else
+        decrypt(s);
+    l->cipher_in_len = 0;
+    return s->state != STREAM_CLOSED;
+}
+
+static void sniff(struct net_stream *s)
+{
+    uint8_t first;
+    ssize_t n = recv(s->source.fd, &first, 1, MSG_PEEK);
+
+    if (n == 0 || (n < 0 && errno != EAGAIN)) {
+        fail(s, "the peer closed the connection");
+        return;
+    }
+    if (n < 0)
+        return;
+    if (first == 0x16) {
+        s->ssl = tls_ssl_new(s->tls, s);
+        s->state = STREAM_HANDSHAKE;
+    } else {
+        run(s);
+    }
+}
+
+void stream_read_more(struct net_stream *s)
+{
+    struct net_loop *l = s->loop;
+
+    for (int i = 0; i < READS_PER_TURN; i++) {
+        ssize_t n;
+
+        if (s->state == STREAM_CLOSED)
+            return;
+        if (s->state == STREAM_RUNNING && s->ops->is_paused(s->engine)) {
+            source_arm(l, &s->source, s->source.armed & ~(uint32_t)EPOLLIN);
+            list_append(&l->paused, &s->on_read);
+            return;
+        }
+        n = recv(s->source.fd, l->scratch, l->scratch_len, 0);
+        if (n == 0) {
+            fail(s, s->engine ? "the peer closed the connection"
+                              : "the peer closed the connection during the handshake");
+            return;
+        }
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+            return;
+        if (n < 0) {
+            fail_errno(s, "receive");
+            return;
+        }
+        if (!received(s, (size_t)n) || (size_t)n < l->scratch_len)
+            return;
+    }
+    list_append(&l->to_read, &s->on_read); // there is more; others first
+}
+
+void stream_resume(struct net_stream *s)
+{
+    if (s->ops->is_paused(s->engine))
+        return;
+    list_remove(&s->on_read);
+    source_arm(s->loop, &s->source, s->source.armed | (uint32_t)EPOLLIN);
+}
+
+static void stream_ready(struct source *self, uint32_t events)
+{
+    struct net_stream *s = (struct net_stream *)(void *)self;
+
+    if (s->state == STREAM_SNIFFING)
+        sniff(s);
+    if (events & (EPOLLIN | EPOLLHUP | EPOLLERR) && s->state != STREAM_CLOSED &&
+        list_empty(&s->on_read))
+        stream_read_more(s);
+    if (events & EPOLLOUT && s->state == STREAM_RUNNING) {
+        s->is_full = false;
+        net_want_write(s);
+    } else if (events & EPOLLOUT && s->state == STREAM_HANDSHAKE) {
+        send_pending(s);
+    }
+}
+
+void stream_timer(struct net_stream *s)
+{
+    if (s->state != STREAM_RUNNING) {
+        fail(s, "the TLS handshake did not end in time");
+        return;
+    }
+    s->ops->tick(s->engine, s->loop->now);
+    net_want_write(s);
+}
+
+void stream_start(struct net_stream *s)
+{
+    s->source.ready = stream_ready;
+    stream_names(s);
+    if (source_add(s->loop, &s->source, EPOLLIN) < 0) {
+        fail_errno(s, "epoll");
+        return;
+    }
+    if (!s->tls) {
+        run(s);
+        return;
+    }
+    if (s->may_be_plain)
+        return; // its first byte tells
+    s->ssl = tls_ssl_new(s->tls, s);
+    s->state = STREAM_HANDSHAKE;
+    if (!s->connector)
+        return;
+    if (connector_expected_host(s->connector))
+        tls_expect_host(s->ssl, connector_expected_host(s->connector));
+    handshake(s);
+}

@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <arpa/inet.h>
+#include <errno.h>
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/str.h"
+#include "net/inside.h"
+
+// TLS by OpenSSL: profiles, the BIO between SSL and the loop's memory, and words for failures.
+
+// ------------------------------------------------------------------------------------------- BIO
+
+// Reads what the loop has received for this stream, writes to what the loop will send for it: no
+// system call inside, so one receive and one send carry many records.
+
+static int bio_read(BIO *bio, char *out, int len)
+{
+    struct net_stream *s = BIO_get_data(bio);
+    struct net_loop *l = s->loop;
+    size_t n = l->cipher_in_len < (size_t)len ? l->cipher_in_len : (size_t)len;
+
+    BIO_clear_retry_flags(bio);
+    if (n == 0) {
+        BIO_set_retry_read(bio);
+        return -1;
+    }
+    memcpy(out, l->cipher_in, n);
+    l->cipher_in += n;
+    l->cipher_in_len -= n;
+    return (int)n;
+}
+
+static int bio_write(BIO *bio, const char *data, int len)
+{
+    struct net_stream *s = BIO_get_data(bio);
+    struct net_loop *l = s->loop;
+    size_t wanted = l->cipher_out_len + (size_t)len;
+
+    if (wanted > l->cipher_out_size) {
+        l->cipher_out_size = wanted < l->scratch_len ? l->scratch_len : wanted;
+        l->cipher_out = xrealloc(l->cipher_out, l->cipher_out_size, 1);
+    }
+    memcpy(l->cipher_out + l->cipher_out_len, data, (size_t)len);
+    l->cipher_out_len += (size_t)len;
+    return len;
+}
+
+static long bio_ctrl(BIO *bio, int cmd, long num, void *ptr)
+{
+    (void)bio;
+    (void)num;
+    (void)ptr;
+    return cmd == BIO_CTRL_FLUSH ? 1 : 0;
+}
+
+BIO_METHOD *tls_bio_method(void)
+{
+    BIO_METHOD *m = BIO_meth_new(BIO_TYPE_SOURCE_SINK | BIO_get_new_index(), "loop");
+
+    if (!m)
+        abort();
+    BIO_meth_set_read(m, bio_read);
+    BIO_meth_set_write(m, bio_write);
+    BIO_meth_set_ctrl(m, bio_ctrl);
+    return m;
+}
+
+SSL *tls_ssl_new(struct net_tls *t, struct net_stream *s)
+{
+    SSL *ssl = SSL_new(t->ctx);
+    BIO *bio = BIO_new(s->loop->bio_method);
+
+    if (!ssl || !bio)
+        abort(); // no memory
+    BIO_set_data(bio, s);
+    BIO_set_init(bio, 1);
+    SSL_set_bio(ssl, bio, bio);
+    if (t->is_server)
+        SSL_set_accept_state(ssl);
+    else
+        SSL_set_connect_state(ssl);
+    return ssl;
+}
+
+void tls_expect_host(SSL *ssl, const char *host)
+{
+    X509_VERIFY_PARAM *param = SSL_get0_param(ssl);
+    uint8_t address[16];
+
+    if (inet_pton(AF_INET, host, address) == 1 || inet_pton(AF_INET6, host, address) == 1) {
+        X509_VERIFY_PARAM_set1_ip_asc(param, host);
+        return;
+    }
+    X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    X509_VERIFY_PARAM_set1_host(param, host, 0);
+    SSL_set_tlsext_host_name(ssl, host);
+}
+
+void tls_describe(struct net_stream *s)
+{
+    struct net_peer *p = &s->peer;
+    X509 *cert = SSL_get0_peer_certificate(s->ssl);
+    const unsigned char *alpn = NULL;
+    unsigned alpn_len = 0;
+
+    p->is_encrypted = true;
+    snprintf(p->protocol, sizeof(p->protocol), "%s", SSL_get_version(s->ssl));
+    snprintf(p->cipher, sizeof(p->cipher), "%s", SSL_get_cipher(s->ssl));
+    p->cipher_bits = SSL_get_cipher_bits(s->ssl, NULL);
+    SSL_get0_alpn_selected(s->ssl, &alpn, &alpn_len);
+    if (alpn_len < sizeof(p->alpn) && alpn_len > 0)
+        memcpy(p->alpn, alpn, alpn_len);
+    if (!cert || SSL_get_verify_result(s->ssl) != X509_V_OK)
+        return;
+    p->is_authenticated = true;
+
+    BIO *bio = BIO_new(BIO_s_mem());
+    int n = 0;
+
+    if (bio && X509_NAME_print_ex(bio, X509_get_subject_name(cert), 0, XN_FLAG_RFC2253) > 0)
+        n = BIO_read(bio, p->subject, (int)sizeof(p->subject) - 1);
+    p->subject[n > 0 ? n : 0] = '\0';
+    BIO_free(bio);
+}
+
+void tls_failure(SSL *ssl, char *out, size_t size)
+{
+    long verify = SSL_get_verify_result(ssl);
+    unsigned long err = ERR_get_error();
+    X509 *cert = SSL_get0_peer_certificate(ssl);
+    char subject[128] = "";
+    const char *hint = "";
+
+    if (cert)
+        X509_NAME_oneline(X509_get_subject_name(cert), subject, sizeof(subject));
+    if (verify == X509_V_ERR_CERT_HAS_EXPIRED || verify == X509_V_ERR_CERT_NOT_YET_VALID)
+        hint = "; check the clocks, or renew the certificate";
+    else if (verify == X509_V_ERR_HOSTNAME_MISMATCH || verify == X509_V_ERR_IP_ADDRESS_MISMATCH)
+        hint = "; the name that was dialled is not in the certificate";
+    else if (verify != X509_V_OK)
+        hint = "; both sides must use certificates of the same CA";
+    if (verify != X509_V_OK)
+        snprintf(out, size, "TLS: the peer's certificate is refused: %s (%s)%s",
+                 X509_verify_cert_error_string(verify), subject, hint);
+    else
+        snprintf(out, size, "TLS: %s", err ? ERR_reason_error_string(err) : "the peer broke off");
+    ERR_clear_error();
+}
+
+// --------------------------------------------------------------------------------------- profiles
+
+static const char *reason(void)
+{
+    const char *text = ERR_reason_error_string(ERR_peek_error());
+
+    return text ? text : "no such file, or not readable";
+}
+
+// As configured: "env:NAME", "file:PATH", "pass:WORD", or the word itself.
+static int read_password(char *buf, int size, int for_writing, void *user)
+{
+    const char *spec = user;
+    const char *word = spec;
+
+    (void)for_writing;
+    if (!spec)
+        return 0;
+    if (strncmp(spec, "env:", 4) == 0) {
+        word = getenv(spec + 4);
+    } else if (strncmp(spec, "pass:", 5) == 0) {
+        word = spec + 5;
+    } else if (strncmp(spec, "file:", 5) == 0) {
+        FILE *f = fopen(spec + 5, "re");
+        bool ok = f && fgets(buf, size, f);
+
+        if (f)
+            fclose(f);
+        if (ok)
+            buf[strcspn(buf, "\r\n")] = '\0';
+        return ok ? (int)strlen(buf) : 0;
+    }
+    if (!word || strlen(word) >= (size_t)size)
+        return 0;
+    strcpy(buf, word);
+    return (int)strlen(buf);
+}
+
+static int set_protocols(SSL_CTX *ctx, const char *protocols, struct why *why)
+{
+    bool v12 = !protocols || strstr(protocols, "TLSv1.2");
+    bool v13 = !protocols || strstr(protocols, "TLSv1.3");
+
+    if (!v12 && !v13) {
+        why_set(why, "protocols '%s' holds neither TLSv1.2 nor TLSv1.3", protocols);
+        return ERR_INVALID;
+    }
+    SSL_CTX_set_min_proto_version(ctx, v12 ? TLS1_2_VERSION : TLS1_3_VERSION);
+    SSL_CTX_set_max_proto_version(ctx, v13 ? TLS1_3_VERSION : TLS1_2_VERSION);
+    return 0;
+}
+
+static int set_ciphers(SSL_CTX *ctx, const char *ciphers, struct why *why)
+{
+    if (!ciphers || !ciphers[0])
+        return 0;
+    if (strncmp(ciphers, "TLS_", 4) == 0 ? SSL_CTX_set_ciphersuites(ctx, ciphers) == 1
+                                         : SSL_CTX_set_cipher_list(ctx, ciphers) == 1)
+        return 0;
+    why_set(why, "ciphers '%s': OpenSSL knows none of them (see `openssl ciphers`)", ciphers);
+    return ERR_INVALID;
+}
+
+static int load_files(SSL_CTX *ctx, const struct net_tls_opts *o, struct why *why)
+{
+    if (o->cert_file && SSL_CTX_use_certificate_chain_file(ctx, o->cert_file) != 1) {
+        why_set(why, "certFile %s: %s", o->cert_file, reason());
+        return ERR_IO;
+    }
+    if (o->key_file && SSL_CTX_use_PrivateKey_file(ctx, o->key_file, SSL_FILETYPE_PEM) != 1) {
+        why_set(why, "privateKeyFile %s: %s", o->key_file, reason());
+        return ERR_IO;
+    }
+    if (o->cert_file && o->key_file && SSL_CTX_check_private_key(ctx) != 1) {
+        why_set(why, "privateKeyFile %s does not belong to certFile %s", o->key_file, o->cert_file);
+        return ERR_INVALID;
+    }
+    if (o->ca_file && SSL_CTX_load_verify_locations(ctx, o->ca_file, NULL) != 1) {
+        why_set(why, "caCertFile %s: %s", o->ca_file, reason());
+        return ERR_IO;
+    }
+    if (!o->ca_file && !o->is_server)
+        SSL_CTX_set_default_verify_paths(ctx);
+    return 0;
+}
+
+static void set_server(SSL_CTX *ctx, const struct net_tls_opts *o)
+{
+    static const unsigned char session_id[] = "skrouterd";
+
+    SSL_CTX_set_session_id_context(ctx, session_id, sizeof(session_id) - 1);
+    SSL_CTX_set_num_tickets(ctx, 0);
+    SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET | SSL_OP_CIPHER_SERVER_PREFERENCE);
+    if (o->ca_file)
+        SSL_CTX_set_client_CA_list(ctx, SSL_load_client_CA_file(o->ca_file));
+}
+
+int net_tls_new(const struct net_tls_opts *o, struct net_tls **out, struct why *why)
+{
+    struct net_tls *t = xcalloc(1, sizeof(*t));
+    int err = ERR_INVALID, verify = SSL_VERIFY_PEER;
+
+    ERR_clear_error();
+    t->refs = 1;
+    t->is_server = o->is_server;
+    t->name = xstrdup(o->name);
+    t->ctx = SSL_CTX_new(o->is_server ? TLS_server_method() : TLS_client_method());
+    if (!t->ctx)
+        abort(); // no memory
+    SSL_CTX_set_mode(t->ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
+                                 SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_set_options(t->ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+    SSL_CTX_set_session_cache_mode(t->ctx, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_read_ahead(t->ctx, 1);
+    SSL_CTX_set_default_passwd_cb(t->ctx, read_password);
+    SSL_CTX_set_default_passwd_cb_userdata(t->ctx, (void *)(uintptr_t)o->password);
+    if (o->is_server)
+        verify =
+            o->require_peer ? SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT : SSL_VERIFY_NONE;
+    SSL_CTX_set_verify(t->ctx, verify, NULL);
+    if (o->is_server)
+        set_server(t->ctx, o);
+    if (o->is_server && (!o->cert_file || !o->key_file))
+        why_set(why, "a listener's sslProfile needs certFile and privateKeyFile");
+    else if (o->is_server && o->require_peer && !o->ca_file)
+        why_set(why, "a listener that demands certificates needs caCertFile to check them");
+    else
+        err = load_files(t->ctx, o, why);
+    if (err == 0)
+        err = set_protocols(t->ctx, o->protocols, why);
+    if (err == 0)
+        err = set_ciphers(t->ctx, o->ciphers, why);
+    SSL_CTX_set_default_passwd_cb_userdata(t->ctx, NULL);
+    ERR_clear_error();
+    if (err < 0) {
+        why_prefix(why, "sslProfile '%s'", o->name);
+        net_tls_unref(t);
+        return err;
+    }
+    *out = t;
+    return 0;
+}
+
+struct net_tls *net_tls_ref(struct net_tls *t)
+{
+    if (t)
+        __atomic_add_fetch(&t->refs, 1, __ATOMIC_RELAXED);
+    return t;
+}
+
+void net_tls_unref(struct net_tls *t)
+{
+    if (!t || __atomic_sub_fetch(&t->refs, 1, __ATOMIC_ACQ_REL) > 0)
+        return;
+    SSL_CTX_free(t->ctx);
+    free(t->name);
+    free(t);
+}
