@@ -41,6 +41,7 @@ struct options {
 struct client {
     int fd;
     bool is_sender, is_ready, wants_out;
+    int index;
     struct amqp_conn *conn;
     struct amqp_link *link;
     uint64_t count, settled, lost, expected;
@@ -89,7 +90,7 @@ static int dial(const char *where)
 static void client_start(struct load *l, bool is_sender, int index)
 {
     struct client *c = &l->clients[l->client_count++];
-    char id[32], name[32], address[128];
+    char id[32];
     struct amqp_conn_opts opts = {
         .pool = l->pool,
         .container_id = id,
@@ -100,28 +101,35 @@ static void client_start(struct load *l, bool is_sender, int index)
         .sasl_mechanisms = AMQP_SASL_ANONYMOUS,
         .incoming_window = 2048,
     };
-    struct amqp_attach attach = {.name = name,
-                                 .role = is_sender ? AMQP_SENDER : AMQP_RECEIVER,
-                                 .snd_settle_mode = l->o.presettled ? 1 : 0,
-                                 .capacity = l->o.credit};
     struct epoll_event ev = {.events = EPOLLIN, .data.ptr = c};
 
     snprintf(id, sizeof(id), "load-%d-%d-%d", (int)getpid(), is_sender, index);
-    snprintf(name, sizeof(name), "link-%d", index);
-    if (l->o.receivers > 0)
-        snprintf(address, sizeof(address), "%s", l->o.address);
-    else
-        snprintf(address, sizeof(address), "%s/%d", l->o.address, index);
+    c->index = index;
     c->is_sender = is_sender;
     c->fd = dial(is_sender ? l->o.to : l->o.from);
     c->conn = amqp_conn_new(&opts, mono_now());
     amqp_conn_set_user(c->conn, c);
-    *(is_sender ? &attach.target.address : &attach.source.address) = str_of(address);
-    c->link = amqp_link_attach(amqp_session_begin(c->conn, 2048), &attach);
-    if (!is_sender)
-        amqp_link_grant(c->link, l->o.credit);
     if (epoll_ctl(l->epoll, EPOLL_CTL_ADD, c->fd, &ev) < 0)
         fail("epoll");
+}
+
+static void attach(struct load *l, struct client *c)
+{
+    char name[32], address[128];
+    struct amqp_attach a = {.name = name,
+                            .role = c->is_sender ? AMQP_SENDER : AMQP_RECEIVER,
+                            .snd_settle_mode = l->o.presettled ? 1 : 0,
+                            .capacity = l->o.credit};
+
+    snprintf(name, sizeof(name), "link-%d", c->index);
+    if (l->o.receivers > 0)
+        snprintf(address, sizeof(address), "%s", l->o.address);
+    else
+        snprintf(address, sizeof(address), "%s/%d", l->o.address, c->index);
+    *(c->is_sender ? &a.target.address : &a.source.address) = str_of(address);
+    c->link = amqp_link_attach(amqp_session_begin(c->conn, 2048), &a);
+    if (!c->is_sender)
+        amqp_link_grant(c->link, l->o.credit);
 }
 
 static void flush_client(struct load *l, struct client *c)
@@ -221,6 +229,8 @@ static void on_event(struct load *l, struct client *c, const struct amqp_event *
                 STR_ARG(ev->ended.description));
         exit(1);
     case AMQP_EV_OPENED:
+        attach(l, c);
+        break;
     case AMQP_EV_WRITABLE:
         break;
     }

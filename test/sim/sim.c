@@ -596,12 +596,29 @@ static void client_updated(struct sim_client *c, const struct amqp_event *ev)
         amqp_delivery_settle(ev->update.delivery, NULL);
 }
 
+static void client_attach(struct sim_client *c)
+{
+    struct amqp_attach attach = {
+        .name = "link",
+        .role = c->opts.is_sender ? AMQP_SENDER : AMQP_RECEIVER,
+        .snd_settle_mode = 2,
+        .capacity = c->opts.credit ? c->opts.credit : 1,
+    };
+
+    *(c->opts.is_sender ? &attach.target.address : &attach.source.address) = str_of(c->address);
+    c->link = amqp_link_attach(amqp_session_begin(c->conn, 2048), &attach);
+    if (!c->opts.is_sender)
+        amqp_link_grant(c->link, c->opts.credit);
+}
+
 static void client_poll(struct sim *s, struct sim_client *c)
 {
     struct amqp_event ev;
 
     while (c->conn && amqp_conn_next(c->conn, &ev)) {
-        if (ev.type == AMQP_EV_ATTACHED)
+        if (ev.type == AMQP_EV_OPENED)
+            client_attach(c);
+        else if (ev.type == AMQP_EV_ATTACHED)
             c->counts.is_attached = true;
         else if (ev.type == AMQP_EV_TRANSFER)
             client_receive(c, &ev);
@@ -628,14 +645,8 @@ struct sim_client *sim_client_new(struct sim *s, const struct sim_client_opts *o
         .incoming_window = 2048,
         .sasl_mechanisms = AMQP_SASL_ANONYMOUS,
     };
-    struct amqp_attach attach = {
-        .name = "link",
-        .role = opts->is_sender ? AMQP_SENDER : AMQP_RECEIVER,
-        .snd_settle_mode = 2,
-        .capacity = opts->credit ? opts->credit : 1,
-    };
 
-    assert(opts->size + MESSAGE_HEAD < 16000 && opts->size >= 8);
+    assert(opts->size + MESSAGE_HEAD < 16000);
     c->opts = *opts;
     c->number = s->client_count++;
     snprintf(id, sizeof(id), "client-%u", c->number);
@@ -646,10 +657,6 @@ struct sim_client *sim_client_new(struct sim *s, const struct sim_client_opts *o
     c->wire->is_client = c->wire->is_joined = true;
     c->wire->ends[0].client = c;
     c->conn = amqp_conn_new(&engine, s->now);
-    *(opts->is_sender ? &attach.target.address : &attach.source.address) = str_of(c->address);
-    c->link = amqp_link_attach(amqp_session_begin(c->conn, 2048), &attach);
-    if (!opts->is_sender)
-        amqp_link_grant(c->link, opts->credit);
     list_init(&c->on_sim);
     list_append(&s->clients, &c->on_sim);
     end_connect(s, &c->wire->ends[1], true, ROUTER_ROLE_NORMAL);
