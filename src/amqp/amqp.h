@@ -68,13 +68,16 @@ enum amqp_event_type {
     AMQP_EV_OPENED,   // both opens have been exchanged; see amqp_conn_peer()
     AMQP_EV_ATTACHED, // link: the peer attached it (amqp_link_is_answer() false: accept or refuse
                       // it now), or answered ours (true; a refusal is followed by DETACHED)
-    AMQP_EV_CREDIT,   // link, ours to send on: credit or drain changed, or the window reopened
-    AMQP_EV_WRITABLE, // connection: session window or output has room again after a refusal
+    AMQP_EV_CREDIT,   // link: the peer changed credit or drain of one we send on; or, one we receive
+                      // on, gave credit back
+    AMQP_EV_WRITABLE, // connection: a session's window or the output has room again, after
+                      // amqp_link_is_ready() or amqp_delivery_write() refused for lack of it
     AMQP_EV_TRANSFER, // transfer: the next bytes of an incoming delivery
     AMQP_EV_UPDATED,  // update: the peer's view of a delivery (outcome, settled) changed
     AMQP_EV_DETACHED, // link: it is gone when this event is done, with all its deliveries;
                       // our detach, if still owed, is sent by the engine
-    AMQP_EV_CLOSED,   // connection: nothing follows; all links are gone without DETACHED events
+    AMQP_EV_CLOSED,   // connection: nothing follows; all links are gone without DETACHED events.
+                      // (Their memory stays until amqp_conn_free(), and calls on them do nothing.)
 };
 
 enum amqp_outcome_type {
@@ -106,7 +109,7 @@ struct amqp_delivery {
 
 struct amqp_event {
     enum amqp_event_type type;
-    struct amqp_link *link; // ATTACHED, CREDIT, TRANSFER, UPDATED, DETACHED
+    struct amqp_link *link; // ATTACHED, CREDIT, TRANSFER, UPDATED, DETACHED; else NULL
     union {
         struct {
             struct amqp_delivery *delivery; // gone after this event if settled and complete or
@@ -117,14 +120,15 @@ struct amqp_event {
             bool first, more, aborted;
         } transfer;
         struct {
-            struct amqp_delivery *delivery; // gone after this event if `settled`
+            struct amqp_delivery *delivery; // gone after this event if `settled`; an outgoing one
+                                            // that is not complete is aborted then
             struct amqp_outcome outcome;
             bool settled; // by the peer
         } update;
         struct {
             struct str condition;   // DETACHED, CLOSED: STR_NONE when the peer left in peace
             struct str description; // words, maybe STR_NONE
-            bool is_ours;           // CLOSED: the engine found the fault and told the peer
+            bool is_ours;           // the engine found the fault and told the peer
         } ended;
     };
 };
@@ -132,6 +136,10 @@ struct amqp_event {
 // Copies strings and properties of `opts`.
 struct amqp_conn *amqp_conn_new(const struct amqp_conn_opts *opts, struct mono now);
 void amqp_conn_free(struct amqp_conn *c);
+
+// While the owner looks at an event it may call anything on this connection or on another one:
+// settle or abort the event's delivery, detach its link, close. What it makes go away is gone at
+// once.
 
 // Lends bytes from the peer; they must stay until amqp_conn_next() has said false. A peer that
 // breaks the protocol is no error of this call: the engine queues its close frame, so that the peer
@@ -164,11 +172,14 @@ void amqp_conn_set_user(struct amqp_conn *c, void *user);
 
 // -------------------------------------------------------------------------------------- sessions
 
-// Begins one of ours with a window of so many frames; NULL when channels are used up. Usable at
-// once.
+// Begins one of ours with a window of so many frames; NULL when channels are used up or the
+// connection is not open. Usable at once. The pointer is good until amqp_session_end(), even when
+// the peer has ended the session (no event tells but the DETACHED ones of its links).
 struct amqp_session *amqp_session_begin(struct amqp_conn *c, uint32_t incoming_window);
-// Ends it once its links are gone; they are detached silently (no events).
+// Ends it. Its links and their deliveries are gone without events.
 void amqp_session_end(struct amqp_session *s);
+// By the peer, or with the connection: no link can be attached any more.
+bool amqp_session_is_ended(const struct amqp_session *s);
 // While held, the peer's window is not refilled: at most what it already has will come.
 void amqp_session_hold(struct amqp_session *s, bool held);
 
@@ -201,13 +212,14 @@ struct amqp_attach {
                        // of it has come back
 };
 
-// Attaches one of ours; NULL when link_max or the session's handles are used up.
+// Attaches one of ours; NULL when link_max or the session's handles are used up, or the session has
+// been ended. Credit may be granted before the answer is there.
 struct amqp_link *amqp_link_attach(struct amqp_session *s, const struct amqp_attach *a);
 
 // Answers the peer's attach: its own source and target come back, with `address` in place of the
 // dynamic one when not STR_NONE, and capabilities repeated.
 void amqp_link_accept(struct amqp_link *l, struct str address, uint32_t capacity);
-// Answers with a null terminus and a detach. The link is gone.
+// Answers with a null terminus and a detach. The link is gone for the caller.
 void amqp_link_refuse(struct amqp_link *l, const char *condition, const char *description);
 // Detaches (closed). The link and its deliveries are gone for the caller; no event follows.
 void amqp_link_detach(struct amqp_link *l, const char *condition, const char *description);
@@ -255,10 +267,11 @@ size_t amqp_delivery_write(struct amqp_delivery *d, const struct iovec *parts, i
                            bool last, bool *done);
 // Ends an unfinished outgoing delivery as if it had never been (transfer with aborted). It is gone.
 void amqp_delivery_abort(struct amqp_delivery *d);
-// Receiver: the final word on an incoming delivery. With rcv-settle-mode second the engine waits
-// for the peer's settlement by itself. The delivery is gone for the caller (an incomplete one's
-// remaining frames are swallowed, its credit and window accounted for). Sender: settles towards the
-// peer (role sender), after an UPDATED that was not settled, or to forget.
+// Receiver: the final word on an incoming delivery (nothing happens when it is gone after the
+// current event anyway). With rcv-settle-mode second the engine waits for the peer's settlement by
+// itself. The delivery is gone for the caller (an incomplete one's remaining frames are swallowed,
+// its credit and window accounted for). Sender: settles towards the peer (role sender), after an
+// UPDATED that was not settled, or to forget; an incomplete one is aborted.
 void amqp_delivery_settle(struct amqp_delivery *d, const struct amqp_outcome *outcome);
 // Receiver: a state without settling, such as received.
 void amqp_delivery_update(struct amqp_delivery *d, const struct amqp_outcome *outcome);

@@ -25,6 +25,7 @@ enum {
     AMQP_RA_NO_HOLD = 4, // the receiver must not hold the stream back by buffer count
 };
 #define AMQP_RA_DESCRIPTOR UINT64_C(0x534B50522D2D5241)
+enum { AMQP_RA_SIZE_MAX = 65536 }; // octets in its list; more is ERR_LIMIT
 
 struct amqp_ra {
     bool present;
@@ -48,7 +49,7 @@ struct amqp_msg {
     struct str correlation_id; // encoded value, STR_NONE when absent
     struct str content_type;
     struct str app_properties; // the encoded map, STR_NONE when absent
-    size_t body_at;            // offset of the first body section, as far as it was reached
+    size_t body_at;            // offset of the first body section, or of what was not looked at
 };
 
 // How far to look.
@@ -59,6 +60,7 @@ enum amqp_scan { AMQP_SCAN_RA, AMQP_SCAN_PROPERTIES, AMQP_SCAN_BODY };
 // is_complete: the rest counts as absent unless a section is cut); ERR_DECODE or ERR_LIMIT for
 // malformed sections. A bad annotations section (fewer than four items, a null fifth, a trace of
 // non-strings, list0) is ERR_INVALID. The annotations alone cost one short pass; nothing is copied.
+// *out is written in any case: what was not reached is absent.
 int amqp_msg_scan(struct str bytes, bool is_complete, enum amqp_scan depth, struct amqp_msg *out);
 
 // Writes the annotations section as the reference does: list32 always, trace list32 (list0 when

@@ -191,8 +191,9 @@ void amqp_put_challenge(struct amqp_writer *w, struct str challenge);
 void amqp_put_response(struct amqp_writer *w, struct str response);
 void amqp_put_sasl_outcome(struct amqp_writer *w, const struct amqp_sasl_outcome_frame *f);
 
-// A delivery state (part 3.4) from its encoded form: 0 or ERR_DECODE. A state that part 3.4 does
-// not know is AMQP_OTHER_OUTCOME.
+// A delivery state (part 3.4) from its encoded form, which is checked to its last octet, as it may
+// be passed on: 0, ERR_DECODE or ERR_LIMIT. A state that part 3.4 does not know is
+// AMQP_OTHER_OUTCOME.
 int amqp_decode_state(struct str encoded, struct amqp_outcome *out);
 // What `encoded` says, or the plain form of `type`; null for AMQP_NO_OUTCOME. (A plain "received"
 // has section-number and section-offset 0.)

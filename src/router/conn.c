@@ -217,7 +217,7 @@ void conn_mark(struct router_conn *c)
         list_append(&c->router->dirty, &c->on_dirty);
 }
 
-void conn_drop(struct router_conn *c, const char *why)
+void router_conn_drop(struct router_conn *c, const char *why)
 {
     if (c->is_dropped)
         return;

@@ -312,7 +312,7 @@ void router_settle(struct router *r); // what follows from changes, until nothin
 
 // conn.c
 void conn_mark(struct router_conn *c);
-void conn_drop(struct router_conn *c, const char *why);
+void router_conn_drop(struct router_conn *c, const char *why);
 struct amqp_session *conn_endpoint_session(struct router_conn *c);
 void event_add(struct router *r, enum router_event_type type, struct router_conn *c,
                const char *fmt, ...) PRINTF_LIKE(4, 5);

@@ -282,7 +282,8 @@ void edge_opened(struct router_conn *c)
     if (is_edge_side(c) && !c->router->uplink)
         activate(c);
     else if (c->role == ROUTER_ROLE_EDGE && !is_edge_side(c) && !is_interior_side(c))
-        conn_drop(c, "role edge joins an edge router's connector with an interior's listener");
+        router_conn_drop(c,
+                         "role edge joins an edge router's connector with an interior's listener");
 }
 
 // The active uplink is gone: another one that is open takes over.

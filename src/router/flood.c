@@ -514,6 +514,8 @@ static void apply_record(struct routing *rt, uint32_t link, const struct ctl_rec
     else if (rec->ls_seq < n->ls_seq || rec->mobile_seq < n->mobile_seq)
         tell_back(rt, link, number, now);
     lacking = apply_content(rt, number, rec, now);
+    if (rec->peers.present || rec->exist.present)
+        n->asked = 0; // answered
     if (lacking)
         ask(rt, link, number, lacking, now);
     if (rt->change == before)

@@ -212,7 +212,7 @@ void ls_note_gap(struct routing *rt, uint32_t number, struct mono now)
     struct mono at = may_come ? mono_add_ms(now, ROUTING_FLOOD_GRACE_MS) : now;
 
     if (!n->need_lsr && !n->need_mar)
-        n->ask_hold_ms = 0;
+        n->ask_hold_ms = n->ask_count = 0;
     if (!n->need_lsr && n->heard_ls > n->ls_seq) {
         n->need_lsr = true;
         n->lsr_at = at;
@@ -276,16 +276,14 @@ struct str ls_unicast_to(struct routing *rt, struct str id, const char *tail)
     return amqp_written(&rt->scratch);
 }
 
-void ls_send_lsr(struct routing *rt, uint32_t number, uint32_t fallback)
+void ls_send_lsr(struct routing *rt, uint32_t number, uint32_t link)
 {
     const struct node *n = rt->nodes[number];
-    uint32_t count, link = rt_link_to(rt, n, fallback);
+    uint32_t count;
     struct ctl_path path = rt_path(rt, ROUTING_SELF, NULL);
     size_t at = rt_out_begin(rt);
     struct amqp_mark body;
 
-    if (link == ROUTING_NO_LINK)
-        return;
     body = ctl_begin(&rt->out, &path, "LSR", ls_unicast_to(rt, node_id(n), "/qdrouter"),
                      node_id(rt->nodes[ROUTING_SELF]), &count);
     amqp_end(&rt->out, body, count);
@@ -438,9 +436,10 @@ void ls_forward_unicast(struct routing *rt, uint32_t from, const struct ctl *m, 
                 "control message for unknown router %.*s dropped", STR_ARG(dest));
         return;
     }
+    // The trace ends every loop. Our radius is no measure here: where costs differ, a message may
+    // come further than we see.
     link = rt_link_to(rt, n, ROUTING_NO_LINK);
     if (link == ROUTING_NO_LINK || link == from ||
-        (int64_t)m->ra.trace_count > (int64_t)rt->radius + 1 ||
         is_in_trace(m, node_id(rt->nodes[rt->links[link].peer])))
         return;
     put_passed_on(rt, from, m, bytes);

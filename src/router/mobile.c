@@ -346,16 +346,14 @@ void ma_send_diff(struct routing *rt, uint32_t number, const struct diff *d)
 
 // --- MAR and MAU ---------------------------------------------------------------------------------
 
-void ma_send_mar(struct routing *rt, uint32_t number)
+void ma_send_mar(struct routing *rt, uint32_t number, uint32_t link)
 {
     const struct node *n = rt->nodes[number];
-    uint32_t count, link = rt_link_to(rt, n, ROUTING_NO_LINK);
+    uint32_t count;
     struct ctl_path path = rt_path(rt, ROUTING_SELF, NULL);
     size_t at = rt_out_begin(rt);
     struct amqp_mark body;
 
-    if (link == ROUTING_NO_LINK)
-        return;
     body = ctl_begin_mobile(&rt->out, &path, "MAR", ls_unicast_to(rt, node_id(n), "/qdrouter.ma"),
                             node_id(rt->nodes[ROUTING_SELF]), &count);
     ctl_put_symbol_long(&rt->out, "have_seq", n->mobile_seq, &count);

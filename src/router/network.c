@@ -133,9 +133,10 @@ static void opened_control(struct router_conn *c)
     struct neighbour *n = is_superseded(c) ? NULL : neighbour_new(c);
 
     if (!n) {
-        conn_drop(c, is_superseded(c) ? "a connection of this group with the same or a newer "
-                                        "ordinal is up"
-                                      : "too many neighbours");
+        router_conn_drop(c, is_superseded(c)
+                                ? "a connection of this group with the same or a newer "
+                                  "ordinal is up"
+                                : "too many neighbours");
         return;
     }
     c->neighbour = n;
@@ -170,7 +171,8 @@ void network_opened(struct router_conn *c)
     else if (c->role == ROUTER_ROLE_INTER_ROUTER_DATA && c->router->routing)
         opened_data(c);
     else if (c->role == ROUTER_ROLE_INTER_ROUTER || c->role == ROUTER_ROLE_INTER_ROUTER_DATA)
-        conn_drop(c, "this router is not in mode interior: it takes no inter-router connections");
+        router_conn_drop(
+            c, "this router is not in mode interior: it takes no inter-router connections");
 }
 
 static void check_up(struct neighbour *n)

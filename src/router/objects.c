@@ -309,7 +309,7 @@ static int update_connection(void *user, struct str identity, const struct amqp_
         return ERR_UNSUPPORTED;
     }
     if (status.len > 0)
-        conn_drop(c, "closed by management");
+        router_conn_drop(c, "closed by management");
     return 0;
 }
 

@@ -163,7 +163,8 @@ static void compute(struct routing *rt, struct run *r, uint32_t root)
         for (uint32_t i = 0; i < n->edge_count; i++)
             if (n->edges[i].is_two_way)
                 relax(rt, r, at, n->edges[i].to, n->edges[i].cost);
-        if (!n->has_ls && n->mentioner != ROUTING_NO_NODE)
+        // Never through a router without link state: a question for it would go astray.
+        if (at == root && !n->has_ls && n->mentioner != ROUTING_NO_NODE)
             relax(rt, r, at, n->mentioner, 1);
     }
 }

@@ -48,6 +48,7 @@ enum {
     HEARSAY_MAX_AGE_MS = 5000, // a router without link state that nobody lists
     ASK_AGAIN_MIN_MS = 100,
     ASK_AGAIN_MAX_MS = 1600,
+    ASK_LINKS = 64,
     START_HOLD_MS = 5,       // the addresses known at the start leave together
     REFRESH_SLACK_MS = 2500, // the originator itself may be heard first
 };
@@ -89,14 +90,6 @@ void bits_clear(struct bits *b, uint32_t at)
 {
     if (at / 64 < b->word_count)
         b->words[at / 64] &= ~(UINT64_C(1) << (at % 64));
-}
-
-bool bits_any(const struct bits *b)
-{
-    for (uint32_t i = 0; i < b->word_count; i++)
-        if (b->words[i])
-            return true;
-    return false;
 }
 
 void bits_fini(struct bits *b)
@@ -413,12 +406,25 @@ void rt_check_gap(struct routing *rt, uint32_t number, struct mono now)
     n->need_lsr = n->heard_ls > n->ls_seq || (n->need_lsr && !n->has_ls);
     n->need_mar = n->heard_mobile > n->mobile_seq;
     n->lsr_at = n->mar_at = now;
-    n->ask_hold_ms = 0;
+    n->ask_hold_ms = n->ask_count = 0;
     if (n->need_lsr || n->need_mar)
         rt_wake_node(rt, now);
 }
 
 // --- what is due ---------------------------------------------------------------------------------
+
+// First the next hop, then each neighbour in turn: while link states are lacking here, the next
+// hop's way to the node may lead back through us; that of all neighbours cannot.
+static uint32_t link_to_ask(const struct routing *rt, struct node *n)
+{
+    uint32_t links[ASK_LINKS], count = 0;
+    uint32_t best = rt_link_to(rt, n, ROUTING_NO_LINK), turn = n->ask_count++;
+
+    for (uint32_t i = 0; i < rt->link_count && count < ASK_LINKS; i++)
+        if (rt->links[i].is_adjacent)
+            links[count++] = i;
+    return turn == 0 || count == 0 ? best : links[(turn - 1) % count];
+}
 
 // A question gets lost when a router on the way knows no route yet: ask again, ever more patiently.
 static void ask_node(struct routing *rt, uint32_t number, struct mono now)
@@ -428,17 +434,20 @@ static void ask_node(struct routing *rt, uint32_t number, struct mono now)
     bool ask_mar = n->need_mar && !mono_before(now, n->mar_at);
 
     if (ask_lsr || ask_mar) {
-        uint32_t hold = 2U * n->ask_hold_ms;
+        uint32_t link = link_to_ask(rt, n), hold = 2U * n->ask_hold_ms;
 
+        if (link == ROUTING_NO_LINK)
+            return; // new paths will wake us
         hold = hold < ASK_AGAIN_MIN_MS ? ASK_AGAIN_MIN_MS : hold;
         n->ask_hold_ms = (uint16_t)(hold > ASK_AGAIN_MAX_MS ? ASK_AGAIN_MAX_MS : hold);
+        if (ask_lsr)
+            ls_send_lsr(rt, number, link);
+        if (ask_mar)
+            ma_send_mar(rt, number, link);
     }
-    if (ask_lsr) {
-        ls_send_lsr(rt, number, ROUTING_NO_LINK);
+    if (ask_lsr)
         n->lsr_at = mono_add_ms(now, n->ask_hold_ms);
-    }
     if (ask_mar) {
-        ma_send_mar(rt, number);
         n->mar_at = mono_add_ms(now, n->ask_hold_ms);
         n->need_mar = n->heard_mobile > n->mobile_seq; // a first one may need no answer
     }

@@ -147,7 +147,7 @@ struct node {
     uint8_t asked; // bits of enum part, asked for at `asked_at`
     struct mono asked_at, unreachable_at, ra_at;
     struct mono lsr_at, mar_at; // earliest next question
-    uint16_t ask_hold_ms;
+    uint16_t ask_hold_ms, ask_count;
 };
 
 enum part { PART_LS = 1, PART_MA = 2 };
@@ -259,7 +259,6 @@ void throttle_fire(struct throttle *t, uint32_t min_ms, uint32_t max_ms, struct 
 bool bits_get(const struct bits *b, uint32_t at);
 void bits_set(struct bits *b, uint32_t at);
 void bits_clear(struct bits *b, uint32_t at);
-bool bits_any(const struct bits *b);
 void bits_fini(struct bits *b);
 
 // Do we hold the link state that the node is known to have announced last?
@@ -330,7 +329,7 @@ void ls_announce(struct routing *rt, struct mono now);
 // of ours, less `except`.
 void ls_send_ra(struct routing *rt, uint32_t number, uint32_t link, uint32_t except,
                 struct mono now);
-void ls_send_lsr(struct routing *rt, uint32_t number, uint32_t fallback);
+void ls_send_lsr(struct routing *rt, uint32_t number, uint32_t link);
 // What we hold of the node has become newer: tell those who speak only the plain protocol.
 void ls_tell_plain(struct routing *rt, uint32_t number, struct mono now);
 // When the next RA is due after one sent at `last`.
@@ -360,7 +359,7 @@ void ma_apply_exist(struct routing *rt, uint32_t number, int64_t seq,
 // Applies a checked difference that follows what we hold, and keeps it for our neighbours.
 const struct diff *ma_apply_diff(struct routing *rt, uint32_t number, int64_t seq,
                                  const struct ctl_items *add, const struct ctl_items *del);
-void ma_send_mar(struct routing *rt, uint32_t number);
+void ma_send_mar(struct routing *rt, uint32_t number, uint32_t link);
 // Tells the addresses of a node as added or deleted.
 void ma_tell_all(struct routing *rt, uint32_t number, enum routing_event_type type);
 // A difference of any router to plain neighbours down its tree (10.8).
