@@ -68,8 +68,8 @@ enum amqp_event_type {
     AMQP_EV_OPENED,   // both opens have been exchanged; see amqp_conn_peer()
     AMQP_EV_ATTACHED, // link: the peer attached it (amqp_link_is_answer() false: accept or refuse
                       // it now), or answered ours (true; a refusal is followed by DETACHED)
-    AMQP_EV_CREDIT,   // link: the peer changed credit or drain of one we send on; or, one we receive
-                      // on, gave credit back
+    AMQP_EV_CREDIT, // link: the peer changed credit or drain of one we send on; or, one we receive
+                    // on, gave credit back
     AMQP_EV_WRITABLE, // connection: a session's window or the output has room again, after
                       // amqp_link_is_ready() or amqp_delivery_write() refused for lack of it
     AMQP_EV_TRANSFER, // transfer: the next bytes of an incoming delivery

@@ -23,9 +23,10 @@
 // Start reading at amqp_conn_next(): it goes from frame to frame until one makes an event. A frame
 // that makes several (end: one for each link; disposition: one for each delivery) leaves a place to
 // go on from (c->ending, c->range), and no other frame is read before that is told. So every view
-// into a frame that an event shows is good until the next call. What an event says is gone (c->gone,
-// c->gone_link) is really freed at the start of the next call, and whoever frees something earlier,
-// because its owner asked for it while looking at the event, clears these places.
+// into a frame that an event shows is good until the next call. What an event says is gone
+// (c->gone, c->gone_link) is really freed at the start of the next call, and whoever frees
+// something earlier, because its owner asked for it while looking at the event, clears these
+// places.
 //
 // Frames are put into the output at once, except what is better told late: dispositions, and flows
 // of links and sessions. Their sessions are on c->dirty until amqp_conn_flush().
@@ -362,9 +363,9 @@ static bool tell_due(struct amqp_conn *c, struct amqp_event *ev)
 
     if (c->due & DUE_CLOSED) {
         c->due = 0;
-        *ev = (struct amqp_event){.type = AMQP_EV_CLOSED,
-                                  .ended = {c->reason.condition, c->reason.description,
-                                            c->reason.is_ours}};
+        *ev = (struct amqp_event){
+            .type = AMQP_EV_CLOSED,
+            .ended = {c->reason.condition, c->reason.description, c->reason.is_ours}};
         return true;
     }
     if (c->due & DUE_OPENED) {
@@ -401,8 +402,10 @@ bool amqp_conn_next(struct amqp_conn *c, struct amqp_event *ev)
     bury(c);
     for (;;) {
         if (UNLIKELY(c->is_finished)) {
+            if (c->due)
+                return tell_due(c, ev);
             forget_input(c);
-            return c->due && tell_due(c, ev);
+            return false;
         }
         if (c->range.at && session_next_updated(c, ev))
             return true;
@@ -427,10 +430,10 @@ bool amqp_conn_next(struct amqp_conn *c, struct amqp_event *ev)
 
 void amqp_conn_feed(struct amqp_conn *c, const uint8_t *data, size_t len, struct mono now)
 {
-    assert(c->in == c->in_end);
     c->now = c->last_input = now;
     if (c->is_finished)
         return;
+    assert(c->in == c->in_end);
     c->in = data;
     c->in_end = data + len;
 }
@@ -459,8 +462,7 @@ bool conn_has_room(const struct amqp_conn *c)
 // Room comes back in larger pieces than it was missing, or every event would bring one frame.
 static void maybe_writable(struct amqp_conn *c)
 {
-    if (!c->was_refused || !c->is_up || c->output.len > c->opts.output_max / 2 ||
-        !conn_has_room(c))
+    if (!c->was_refused || !c->is_up || c->output.len > c->opts.output_max / 2 || !conn_has_room(c))
         return;
     c->was_refused = false;
     c->due |= DUE_WRITABLE;

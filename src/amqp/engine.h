@@ -13,22 +13,22 @@
 
 // The limits of a connection that are not among its options.
 enum {
-    EARLY_MAX = 16 * 1024,              // a frame before the peer's open has arrived
-    SASL_FRAME_MAX = 512,               // fixed by the specification
-    FRAME_MIN = 512,                    // what every peer must take
-    FRAME_OUT_MIN = 16 * 1024,          // we send no larger frames than this, or than we accept
-    ATTACH_MAX = 8 * 1024,              // octets of an attach: they are kept
-    REFUSED_MAX = 64,                   // refused links that the peer has not detached yet
-    UNSETTLED_MAX = 128 * 1024,         // deliveries, in each direction
-    SAID_MAX = 1024,                    // ranges of dispositions saved up, a session and role
-    DELIVERIES_KEPT = 512,              // free ones, for reuse
-    CONTROL_ROOM = 1024 * 1024,         // output beyond output_max before we give up on the peer
-    HANDLE_MAX = INT32_MAX,             // announced
-    OUTGOING_WINDOW = INT32_MAX,        // announced: nobody counts on it
-    PROPERTIES_MAX = 1024,              // values in the properties of open
-    CLOSE_WAIT_MS = 5000,               // for the peer's close after ours
-    POOL_WAIT_MS = 5,                   // until a pool that others emptied is looked at again
-    TRIM_MS = 4000,                     // quiet for so long: spare memory goes back
+    EARLY_MAX = 16 * 1024,       // a frame before the peer's open has arrived
+    SASL_FRAME_MAX = 512,        // fixed by the specification
+    FRAME_MIN = 512,             // what every peer must take
+    FRAME_OUT_MIN = 16 * 1024,   // we send no larger frames than this, or than we accept
+    ATTACH_MAX = 8 * 1024,       // octets of an attach: they are kept
+    REFUSED_MAX = 64,            // refused links that the peer has not detached yet
+    UNSETTLED_MAX = 128 * 1024,  // deliveries, in each direction
+    SAID_MAX = 1024,             // ranges of dispositions saved up, a session and role
+    DELIVERIES_KEPT = 4096,      // free ones, for reuse
+    CONTROL_ROOM = 1024 * 1024,  // output beyond output_max before we give up on the peer
+    HANDLE_MAX = INT32_MAX,      // announced
+    OUTGOING_WINDOW = INT32_MAX, // announced: nobody counts on it
+    PROPERTIES_MAX = 1024,       // values in the properties of open
+    CLOSE_WAIT_MS = 5000,        // for the peer's close after ours
+    POOL_WAIT_MS = 5,            // until a pool that others emptied is looked at again
+    TRIM_MS = 4000,              // quiet for so long: spare memory goes back
 };
 
 enum { HEAD_LEN = 8, FRAME_AMQP = 0, FRAME_SASL = 1 };
@@ -40,9 +40,9 @@ struct delivery {
     struct list on_order;   // its session's unsettled ones, by id
     struct delivery *chain; // in the slot of the table, or the next free one
     bool is_out;
-    bool is_known;  // is in the table of unsettled ones
-    bool is_begun;  // out: its first frame has been put
-    bool is_second; // in: settled only when its sender has settled
+    bool is_known;   // is in the table of unsettled ones
+    bool is_begun;   // out: its first frame has been put
+    bool is_second;  // in: settled only when its sender has settled
     bool is_waiting; // in: the owner has settled, and only the sender's settlement is awaited
 };
 
@@ -114,9 +114,9 @@ struct amqp_link {
     bool attach_sent, attach_received, detach_sent, detach_received;
     bool is_retired;    // gone for the owner: only the peer's detach is awaited
     bool is_swallowing; // receiver: the rest of the current delivery interests nobody
-    bool is_draining; // receiver: we asked for it. Sender: we owe the answer
-    bool peer_drains; // sender: what the last flow said
-    bool owes_abort; // sender: when the window lets it
+    bool is_draining;   // receiver: we asked for it. Sender: we owe the answer
+    bool peer_drains;   // sender: what the last flow said
+    bool owes_abort;    // sender: when the window lets it
     struct str name;
     uint8_t *words; // the name we gave, or the peer's whole attach
     struct amqp_terminus source, target;
@@ -290,7 +290,7 @@ bool conn_fail(struct amqp_conn *c, const char *condition, const char *fmt, ...)
 void conn_drop(struct amqp_conn *c, struct str condition, struct str words, bool is_ours);
 void conn_put_open(struct amqp_conn *c);
 bool conn_has_room(const struct amqp_conn *c);
-const char *conn_words(struct amqp_conn *c, const char *fmt, va_list args);
+const char *conn_words(struct amqp_conn *c, const char *fmt, va_list args) PRINTF_LIKE(2, 0);
 
 // frame.c
 // The next protocol header or frame in place: 1, 0 when more bytes are needed, ERR_DECODE or

@@ -57,8 +57,11 @@ static struct delivery *incoming(struct amqp_link *l, const struct amqp_transfer
 
     if (t->settled && !t->more && !t->aborted) {
         d = &c->passing;
-        d->pub = (struct amqp_delivery){
-            .link = l, .id = t->delivery_id, .format = t->format, .settled = true, .complete = true};
+        d->pub = (struct amqp_delivery){.link = l,
+                                        .id = t->delivery_id,
+                                        .format = t->format,
+                                        .settled = true,
+                                        .complete = true};
         return d;
     }
     d = delivery_new(c);

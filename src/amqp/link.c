@@ -121,8 +121,7 @@ static void put_attach(struct amqp_link *l, const struct amqp_attach_frame *f)
 
 static void put_detach(struct amqp_link *l, struct str condition, struct str words)
 {
-    struct amqp_detach_frame f = {
-        .handle = l->handle, .closed = true, .error = {condition, words}};
+    struct amqp_detach_frame f = {.handle = l->handle, .closed = true, .error = {condition, words}};
     struct amqp_writer w;
 
     said_put_all(l->session);
@@ -195,9 +194,8 @@ bool link_fail(struct amqp_link *l, struct amqp_event *ev, const char *condition
     va_end(args);
     put_end_of_link(l, str_of(condition), str_of(words));
     c->gone_link = l;
-    *ev = (struct amqp_event){.type = AMQP_EV_DETACHED,
-                              .link = l,
-                              .ended = {str_of(condition), str_of(words), true}};
+    *ev = (struct amqp_event){
+        .type = AMQP_EV_DETACHED, .link = l, .ended = {str_of(condition), str_of(words), true}};
     return true;
 }
 
@@ -307,8 +305,7 @@ static bool check_attach(struct amqp_session *s, struct str body, const struct a
         return session_fail(s, "amqp:resource-limit-exceeded", "an attach has %zu octets",
                             body.len);
     if (c->link_count >= c->opts.link_max + REFUSED_MAX)
-        return session_fail(s, "amqp:resource-limit-exceeded", "too many links, %u",
-                            c->link_count);
+        return session_fail(s, "amqp:resource-limit-exceeded", "too many links, %u", c->link_count);
     return true;
 }
 
@@ -325,8 +322,8 @@ bool link_on_attach(struct amqp_session *s, struct str body, struct amqp_event *
     bool is_too_many = s->conn->link_count >= s->conn->opts.link_max;
 
     if (amqp_decode_attach(body, &f) < 0)
-        return conn_fail(s->conn, "amqp:decode-error", "an attach frame on channel %u cannot be read",
-                         s->remote_channel);
+        return conn_fail(s->conn, "amqp:decode-error",
+                         "an attach frame on channel %u cannot be read", s->remote_channel);
     if (!check_attach(s, body, &f))
         return false;
     l = answered(s, &f);
@@ -402,8 +399,8 @@ bool link_on_detach(struct amqp_session *s, struct str body, struct amqp_event *
     struct amqp_link *l;
 
     if (amqp_decode_detach(body, &f) < 0)
-        return conn_fail(s->conn, "amqp:decode-error", "a detach frame on channel %u cannot be read",
-                         s->remote_channel);
+        return conn_fail(s->conn, "amqp:decode-error",
+                         "a detach frame on channel %u cannot be read", s->remote_channel);
     l = session_link(s, f.handle);
     if (!l)
         return session_fail(s, "amqp:session:unattached-handle",

@@ -70,7 +70,8 @@ static size_t put_head(uint8_t *out, const struct delivery *d, size_t len, bool 
 {
     const struct amqp_link *l = d->pub.link;
     const struct amqp_session *s = l->session;
-    static const uint8_t start[14] = {0, 0, 0, 0, 2, FRAME_AMQP, 0, 0, 0, 0x53, AMQP_TRANSFER, 0xc0};
+    static const uint8_t start[14] = {0,   0, 0, 0, 2, FRAME_AMQP, 0, 0, 0, 0x53, AMQP_TRANSFER,
+                                      0xc0};
     uint8_t *at = out + sizeof(start), count = 1;
 
     memcpy(out, start, sizeof(start));
@@ -262,8 +263,11 @@ size_t amqp_delivery_write(struct amqp_delivery *pub, const struct iovec *parts,
 static void put_abort(struct amqp_link *l)
 {
     struct amqp_session *s = l->session;
-    struct amqp_transfer_frame f = {
-        .handle = l->handle, .tag = STR_NONE, .has_settled = true, .settled = true, .aborted = true};
+    struct amqp_transfer_frame f = {.handle = l->handle,
+                                    .tag = STR_NONE,
+                                    .has_settled = true,
+                                    .settled = true,
+                                    .aborted = true};
     struct amqp_writer w;
 
     s->remote_window--;

@@ -17,12 +17,12 @@ enum { TOLD_MAX = 16384 };
 
 struct side {
     struct amqp_conn *conn;
-    struct amqp_session *session; // ours, or that of the link attached last
-    struct amqp_link *link;       // attached last
+    struct amqp_session *session;   // ours, or that of the link attached last
+    struct amqp_link *link;         // attached last
     struct amqp_delivery *delivery; // told of last
-    uint32_t grants;    // credit for each link that the peer attaches
-    bool leaves_attach; // does not answer attach
-    bool settles;       // accepts what is complete
+    uint32_t grants;                // credit for each link that the peer attaches
+    bool leaves_attach;             // does not answer attach
+    bool settles;                   // accepts what is complete
     bool (*on_event)(struct side *s, const struct amqp_event *ev); // true: nothing else is done
     void *user;
     char told[TOLD_MAX];
@@ -472,7 +472,7 @@ static inline struct str heard(struct side *s)
 
     text[0] = '\0';
     while ((body = next_frame_in(bytes, len, &at)).ptr && n < sizeof(text) - 300) {
-        static const char *const names[] = {"open",     "begin",       "attach", "flow", "transfer",
+        static const char *const names[] = {"open",        "begin",  "attach", "flow", "transfer",
                                             "disposition", "detach", "end",    "close"};
         struct amqp_error e = {STR_NONE, STR_NONE};
         int code = body.len ? amqp_performative_of(body) : -1;

@@ -137,7 +137,8 @@ static bool on_init(struct amqp_conn *c, struct str body)
     if (amqp_decode_init(body, &f) < 0)
         return conn_fail(c, "amqp:decode-error", "the sasl-init frame cannot be read");
     for (size_t i = 0; i < MECHANISM_COUNT; i++) {
-        if (!(c->opts.sasl_mechanisms & mechanisms[i].bit) || !str_is(f.mechanism, mechanisms[i].name))
+        if (!(c->opts.sasl_mechanisms & mechanisms[i].bit) ||
+            !str_is(f.mechanism, mechanisms[i].name))
             continue;
         if (mechanisms[i].bit == AMQP_SASL_EXTERNAL && !c->opts.external_ok) {
             why = "needs a client certificate";
@@ -173,7 +174,8 @@ static bool on_mechanisms(struct amqp_conn *c, struct str body)
         frame_end(c, &w, FRAME_SASL, 0);
         return true;
     }
-    return conn_fail(c, "amqp:unauthorized-access", "the peer offers no SASL mechanism that we use");
+    return conn_fail(c, "amqp:unauthorized-access",
+                     "the peer offers no SASL mechanism that we use");
 }
 
 static bool on_challenge(struct amqp_conn *c, struct str body)

@@ -301,10 +301,10 @@ bool session_next_ended(struct amqp_conn *c, struct amqp_event *ev)
             continue;
         }
         c->gone_link = l;
-        *ev = (struct amqp_event){.type = AMQP_EV_DETACHED,
-                                  .link = l,
-                                  .ended = {c->reason.condition, c->reason.description,
-                                            c->reason.is_ours}};
+        *ev = (struct amqp_event){
+            .type = AMQP_EV_DETACHED,
+            .link = l,
+            .ended = {c->reason.condition, c->reason.description, c->reason.is_ours}};
         return true;
     }
     c->ending = NULL;

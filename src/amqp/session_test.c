@@ -270,8 +270,8 @@ TEST(windows_are_computed_from_what_is_under_way)
         uint32_t next, window;
         int left;
     } rows[] = {
-        {"all seen", true, 3, 10, 10},  {"two under way", true, 1, 10, 8},
-        {"nothing seen", false, 0, 10, 7}, {"more under way than window", true, 0, 2, 0},
+        {"all seen", true, 3, 10, 10},      {"two under way", true, 1, 10, 8},
+        {"nothing seen", false, 0, 10, 7},  {"more under way than window", true, 0, 2, 0},
         {"not sent yet", true, 99, 10, 10}, {"closed", true, 3, 0, 0},
     };
 
