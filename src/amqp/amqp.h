@@ -237,7 +237,8 @@ struct amqp_session *amqp_link_session(const struct amqp_link *l);
 void *amqp_link_user(const struct amqp_link *l);
 void amqp_link_set_user(struct amqp_link *l, void *user);
 
-// Receiver: lets the peer send `count` more.
+// Receiver: lets the peer send `count` more. It is told at a flush, once a quarter of the capacity
+// has come together or it has no credit left, and may not use it before.
 void amqp_link_grant(struct amqp_link *l, uint32_t count);
 // Receiver: asks the sender to use up or give back its credit (flow with drain). When the sender
 // has answered, AMQP_EV_CREDIT tells and credit is 0; granting again ends the drain.

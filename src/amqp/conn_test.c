@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "amqp/pair.h"
-#include "base/err.h"
 
 static const uint8_t open_of_connector[] = {
     0x00, 0x00, 0x01, 0x54, 0x02, 0x00, 0x00, 0x00, 0x00, 0x53, 0x10, 0xd0, 0x00, 0x00, 0x01, 0x44,
@@ -27,137 +26,6 @@ static const uint8_t open_of_connector[] = {
     0x6f, 0x6e, 0x54, 0x02,
 };
 
-static struct amqp_conn *server_of(struct pair *p, struct amqp_conn_opts *o)
-{
-    p->pool = pool_new(64, 4096);
-    p->now = (struct mono){NS_PER_S};
-    o->pool = p->pool;
-    return p->b.conn = amqp_conn_new(o, p->now);
-}
-
-TEST(both_sides_open_whatever_authenticates_them)
-{
-    static const struct {
-        const char *why;
-        unsigned client, server;
-        bool external_ok, sasl_optional;
-        const char *used;
-    } rows[] = {
-        {"anonymous", AMQP_SASL_ANONYMOUS, AMQP_SASL_ANONYMOUS, false, false, "ANONYMOUS"},
-        {"external", AMQP_SASL_EXTERNAL, AMQP_SASL_EXTERNAL, true, false, "EXTERNAL"},
-        {"the best of two", AMQP_SASL_EXTERNAL, 3, true, false, "EXTERNAL"},
-        {"one of two", AMQP_SASL_ANONYMOUS, 3, true, false, "ANONYMOUS"},
-        {"none", 0, AMQP_SASL_ANONYMOUS, false, true, NULL},
-    };
-    static const uint32_t blocks[] = {16, 33, 64, 4096};
-
-    for (size_t i = 0; i < 5; i++) {
-        for (size_t step = 0; step < 4; step++) {
-            struct pair *p = xcalloc(1, sizeof(*p));
-            struct amqp_conn_opts a = pair_opts(NULL, false), b = pair_opts(NULL, true);
-
-            a.sasl_mechanisms = rows[i].client;
-            b.sasl_mechanisms = rows[i].server;
-            b.external_ok = rows[i].external_ok;
-            b.sasl_optional = rows[i].sasl_optional;
-            pair_init_with(p, blocks[step], 4096, &a, &b);
-            p->step = step;
-            pair_run(p);
-            CHECK_STR(told(&p->a), "opened");
-            CHECK_STR(told(&p->b), "opened");
-            CHECK(amqp_conn_is_open(p->a.conn) && amqp_conn_is_open(p->b.conn));
-            CHECK_STR(amqp_conn_peer(p->a.conn)->container_id, "B");
-            CHECK_STR(amqp_conn_peer(p->b.conn)->container_id, "A");
-            CHECK_STR(amqp_conn_peer(p->b.conn)->hostname, "host");
-            CHECK(amqp_conn_peer(p->a.conn)->hostname.ptr == NULL);
-            CHECK(str_eq(amqp_conn_peer(p->b.conn)->sasl_mechanism, str_of(rows[i].used)));
-            CHECK_EQ_FOR(rows[i].why, amqp_conn_peer(p->b.conn)->frame_size_max, 16384);
-            pair_fini(p);
-            free(p);
-        }
-    }
-}
-
-TEST(authentication_that_fails_ends_both_sides)
-{
-    static const struct {
-        unsigned client, server;
-        const char *a, *b;
-    } rows[] = {
-        {AMQP_SASL_EXTERNAL, AMQP_SASL_EXTERNAL,
-         "closed(amqp:unauthorized-access: the peer refused us: SASL outcome 1, ours)",
-         "closed(amqp:unauthorized-access: SASL mechanism EXTERNAL needs a client certificate, "
-         "ours)"},
-        {AMQP_SASL_EXTERNAL, AMQP_SASL_ANONYMOUS,
-         "closed(amqp:unauthorized-access: the peer offers no SASL mechanism that we use, ours)",
-         ""},
-    };
-
-    for (size_t i = 0; i < 2; i++) {
-        struct pair *p = xcalloc(1, sizeof(*p));
-        struct amqp_conn_opts a = pair_opts(NULL, false), b = pair_opts(NULL, true);
-
-        a.sasl_mechanisms = rows[i].client;
-        b.sasl_mechanisms = rows[i].server;
-        pair_init_with(p, 64, 4096, &a, &b);
-        pair_run(p);
-        CHECK_STR(told(&p->a), rows[i].a);
-        CHECK_STR(told(&p->b), rows[i].b);
-        CHECK(amqp_conn_is_finished(p->a.conn));
-        pair_fini(p);
-        free(p);
-    }
-}
-
-TEST(a_wrong_header_is_answered_with_ours_and_ends)
-{
-    static const struct {
-        const char *why, *in, *words;
-        bool optional;
-        uint8_t answer;
-    } rows[] = {
-        {"http", "GET / HT",
-         "closed(amqp:connection:framing-error: the peer does not speak AMQP: it began with "
-         "\"GET / HT\", ours)",
-         false, 3},
-        {"tls", "\x16\x03\x01\x02\x01\x01\x01\x01",
-         "closed(amqp:connection:framing-error: the peer does not speak AMQP: it began with 16 03 "
-         "01 02, ours)",
-         false, 3},
-        {"no SASL", "AMQP\0\1\0\0",
-         "closed(amqp:not-implemented: the peer wants AMQP protocol 0 version 1.0.0, ours)", false,
-         3},
-        {"amqp 0.9", "AMQP\0\0\x09\1",
-         "closed(amqp:not-implemented: the peer wants AMQP protocol 0 version 0.9.1, ours)", true,
-         3},
-        {"tls inside", "AMQP\2\1\0\0",
-         "closed(amqp:not-implemented: the peer wants AMQP protocol 2 version 1.0.0, ours)", true,
-         3},
-    };
-
-    for (size_t i = 0; i < 5; i++) {
-        struct pair *p = xcalloc(1, sizeof(*p));
-        struct amqp_conn_opts o = pair_opts(NULL, true);
-        uint8_t *out;
-        size_t len;
-
-        o.sasl_optional = rows[i].optional;
-        server_of(p, &o);
-        side_feed(&p->b, rows[i].in, 8, 3, p->now);
-        CHECK_STR(told(&p->b), rows[i].words);
-        CHECK(amqp_conn_is_finished(p->b.conn));
-        out = side_output(&p->b, &len);
-        CHECK_EQ_FOR(rows[i].why, len, 8);
-        CHECK(memcmp(out, "AMQP", 4) == 0);
-        CHECK_EQ_FOR(rows[i].why, out[4], rows[i].answer);
-        free(out);
-        side_feed(&p->b, "more", 4, 0, p->now); // nobody listens
-        CHECK_STR(told(&p->b), "");
-        pair_fini(p);
-        free(p);
-    }
-}
-
 TEST(a_listener_opens_after_the_peer)
 {
     static const uint8_t sasl[] = {
@@ -181,7 +49,7 @@ TEST(a_listener_opens_after_the_peer)
     uint8_t *out;
     size_t len;
 
-    server_of(p, &o);
+    server_init(p, &o);
     side_feed(&p->b, sasl, sizeof(sasl), 0, p->now);
     out = side_output(&p->b, &len);
     CHECK_EQ(len, sizeof(answer));
@@ -341,7 +209,7 @@ TEST(before_open_little_is_taken)
 
         o.sasl_optional = true;
         o.frame_size_max = 1 << 20;
-        server_of(p, &o);
+        server_init(p, &o);
         side_feed(&p->b, "AMQP\0\1\0\0", 8, 0, p->now);
         free(side_output(&p->b, &len));
         side_feed(&p->b, rows[i].bytes, rows[i].len, 0, p->now);
@@ -360,7 +228,7 @@ TEST(who_does_not_open_in_time_is_left)
 
     o.handshake_ms = 10000;
     o.sasl_optional = true;
-    server_of(p, &o);
+    server_init(p, &o);
     CHECK_EQ(amqp_conn_deadline(p->b.conn).ns, mono_add_ms(p->now, 10000).ns);
     side_feed(&p->b, "AMQP\0\1\0\0", 8, 0, p->now);
     free(side_output(&p->b, &len));
@@ -495,7 +363,7 @@ TEST(a_frame_too_small_for_us_is_refused)
     struct amqp_writer w;
 
     o.sasl_optional = true;
-    server_of(p, &o);
+    server_init(p, &o);
     amqp_writer_init(&w);
     amqp_put_raw(&w, (struct str){"AMQP\0\1\0\0", 8});
     hand_open(&w, 511, 0);
@@ -507,13 +375,96 @@ TEST(a_frame_too_small_for_us_is_refused)
     free(p);
 }
 
-TEST_MAIN(CASE(both_sides_open_whatever_authenticates_them),
-          CASE(authentication_that_fails_ends_both_sides),
-          CASE(a_wrong_header_is_answered_with_ours_and_ends),
-          CASE(a_listener_opens_after_the_peer), CASE(a_connector_speaks_as_the_reference_does),
+TEST(bodies_that_cannot_be_read_close_with_their_name)
+{
+    static const struct {
+        uint8_t code;
+        const char *words;
+    } rows[] = {
+        {AMQP_BEGIN, "a begin frame cannot be read"},
+        {AMQP_ATTACH, "an attach frame on channel 0 cannot be read"},
+        {AMQP_FLOW, "a flow frame on channel 0 cannot be read"},
+        {AMQP_TRANSFER, "a transfer frame on channel 0 cannot be read"},
+        {AMQP_DISPOSITION, "a disposition frame on channel 0 cannot be read"},
+        {AMQP_DETACH, "a detach frame on channel 0 cannot be read"},
+        {AMQP_END, "an end frame cannot be read"},
+        {AMQP_CLOSE, "the close frame cannot be read"},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct hand *h = xcalloc(1, sizeof(*h));
+        uint8_t frame[] = {0, 0, 0, 15, 2, 0, 0, 0, 0, 0x53, rows[i].code, 0xc0, 2, 1, 0x71};
+        char want[128];
+
+        snprintf(want, sizeof(want), "closed(amqp:decode-error: %s, ours)", rows[i].words);
+        hand_init(h);
+        side_feed(&h->s, frame, sizeof(frame), 0, h->now);
+        CHECK_STR(told(&h->s), want);
+        CHECK_STR(heard(&h->s), "close(amqp:decode-error)");
+        hand_fini(h);
+        free(h);
+    }
+}
+
+TEST(a_peer_with_frames_too_small_for_what_must_be_said_is_left)
+{
+    struct pair *p = xcalloc(1, sizeof(*p));
+    struct amqp_conn_opts b = pair_opts(NULL, true);
+    struct amqp_attach at = attach_as("l", AMQP_SENDER);
+    char address[701];
+
+    memset(address, 'x', 700);
+    address[700] = '\0';
+    at.source.address = str_of(address);
+    b.frame_size_max = 512;
+    pair_init_with(p, 64, 4096, NULL, &b);
+    pair_run(p);
+    told(&p->a);
+    told(&p->b);
+    CHECK(amqp_link_attach(amqp_session_begin(p->a.conn, 10), &at) != NULL);
+    pair_run(p);
+    CHECK(strstr(told(&p->a).ptr, "closed(amqp:frame-size-too-small: a frame of ") != NULL);
+    CHECK(strstr(told(&p->b).ptr, "closed(amqp:frame-size-too-small: a frame of ") != NULL);
+    pair_fini(p);
+    free(p);
+}
+
+TEST(one_capability_may_come_without_array)
+{
+    struct pair *p = xcalloc(1, sizeof(*p));
+    struct amqp_open_frame f = {
+        .container_id = STR("H"), .frame_size_max = 512, .offered = {"\xa3\3one", 5}};
+    struct amqp_conn_opts o = pair_opts(NULL, true);
+    struct amqp_writer w;
+    size_t at;
+
+    o.sasl_optional = true;
+    server_init(p, &o);
+    amqp_writer_init(&w);
+    amqp_put_raw(&w, (struct str){"AMQP\0\1\0\0", 8});
+    at = hand_begin(&w);
+    amqp_put_open(&w, &f);
+    hand_end(&w, at, 0);
+    hand_over(&w, &p->b, p->now);
+    CHECK_STR(told(&p->b), "opened");
+    CHECK(amqp_peer_offers(amqp_conn_peer(p->b.conn), "one"));
+    CHECK(!amqp_peer_offers(amqp_conn_peer(p->b.conn), "on"));
+    CHECK(amqp_session_begin(p->b.conn, 1) != NULL); // the peer's channel-max is 0
+    CHECK(amqp_session_begin(p->b.conn, 1) == NULL);
+    amqp_conn_set_user(p->b.conn, p);
+    CHECK(amqp_conn_user(p->b.conn) == p);
+    amqp_writer_fini(&w);
+    pair_fini(p);
+    free(p);
+}
+
+TEST_MAIN(CASE(a_listener_opens_after_the_peer), CASE(a_connector_speaks_as_the_reference_does),
           CASE(bytes_that_are_no_frames_close_with_the_reason), CASE(before_open_little_is_taken),
           CASE(who_does_not_open_in_time_is_left), CASE(silence_is_given_up_on),
           CASE(heartbeats_go_at_half_of_what_the_peer_announced), CASE(close_is_answered),
           CASE(close_is_not_waited_for_for_ever),
           CASE(a_peer_that_makes_us_write_and_does_not_read_is_given_up),
-          CASE(a_frame_too_small_for_us_is_refused))
+          CASE(a_frame_too_small_for_us_is_refused),
+          CASE(bodies_that_cannot_be_read_close_with_their_name),
+          CASE(a_peer_with_frames_too_small_for_what_must_be_said_is_left),
+          CASE(one_capability_may_come_without_array))

@@ -606,6 +606,141 @@ TEST(credit_follows_from_the_count_of_deliveries)
     }
 }
 
+TEST(a_link_detached_half_way_through_a_delivery_swallows_the_rest)
+{
+    struct hand *h = xcalloc(1, sizeof(*h));
+    struct amqp_transfer_frame t = {.has_delivery_id = true, .tag = STR("t"), .more = true};
+    struct amqp_transfer_frame last = {.has_delivery_id = true};
+    struct amqp_detach_frame d = {.closed = false}; // answers ours: that is good enough
+    size_t at;
+
+    hand_init(h);
+    hand_transfer(&h->w, &t, "x");
+    hand_over(&h->w, &h->s, h->now);
+    amqp_link_detach(h->s.link, NULL, NULL);
+    amqp_link_detach(h->s.link, NULL, NULL); // once is enough
+    hand_transfer(&h->w, &last, "x");
+    at = hand_begin(&h->w);
+    amqp_put_detach(&h->w, &d);
+    hand_end(&h->w, at, 0);
+    hand_attach(&h->w, "again", 0, false);
+    hand_over(&h->w, &h->s, h->now);
+    CHECK_STR(told(&h->s), "attached(again)");
+    CHECK_STR(heard(&h->s), "detach attach flow(window 64, 0: count 0 credit 10)");
+    hand_fini(h);
+    free(h);
+}
+
+TEST(credit_granted_before_the_answer_follows_it)
+{
+    struct hand *h = xcalloc(1, sizeof(*h));
+
+    hand_init_with(h, NULL);
+    h->s.leaves_attach = true;
+    hand_session(&h->w, 0);
+    hand_attach(&h->w, "in", 0, false);
+    hand_over(&h->w, &h->s, h->now);
+    amqp_link_grant(h->s.link, UINT32_MAX);
+    amqp_link_grant(h->s.link, 5); // as much as there can be
+    amqp_link_drain(h->s.link);    // not before it is attached
+    CHECK_STR(heard(&h->s), "begin");
+    amqp_link_accept(h->s.link, STR_NONE, 5);
+    amqp_link_accept(h->s.link, STR_NONE, 5);
+    CHECK_STR(heard(&h->s), "attach flow(window 64, 0: count 0 credit 4294967295)");
+    hand_fini(h);
+    free(h);
+}
+
+TEST(a_link_of_ours_may_be_detached_before_it_is_answered)
+{
+    struct pair *p = xcalloc(1, sizeof(*p));
+    struct amqp_val *properties = amqp_val_map();
+    struct amqp_attach at = attach_as("l", AMQP_RECEIVER);
+    struct amqp_link *l;
+
+    pair_open(p);
+    amqp_val_set_symbol(properties, "key", amqp_val_int(1));
+    at.properties = properties;
+    p->a.session = amqp_session_begin(p->a.conn, 10);
+    l = amqp_link_attach(p->a.session, &at);
+    amqp_link_grant(l, 10);
+    amqp_link_detach(l, NULL, NULL);
+    amqp_val_free(properties);
+    pair_run(p);
+    CHECK_STR(told(&p->a), "");
+    CHECK_STR(told(&p->b), "attached(l) detached");
+    pair_link(p, "l", AMQP_RECEIVER);
+    pair_fini(p);
+    free(p);
+}
+
+static bool detach_in_return(struct side *s, const struct amqp_event *ev)
+{
+    if (ev->type != AMQP_EV_DETACHED)
+        return false;
+    amqp_link_detach(ev->link, "amqp:internal-error", "me too");
+    tell(s, "too");
+    return true;
+}
+
+TEST(a_detach_may_be_answered_with_words)
+{
+    struct pair *p = xcalloc(1, sizeof(*p));
+    struct amqp_link *l;
+
+    pair_open(p);
+    l = pair_link(p, "l", AMQP_SENDER);
+    send_one(l, false, 1);
+    p->b.on_event = detach_in_return;
+    amqp_link_detach(l, NULL, NULL);
+    pair_pass(p, &p->a, &p->b);
+    CHECK_STR(told(&p->b), "transfer(1) too");
+    CHECK_STR(heard(&p->b), "detach(amqp:internal-error)");
+    pair_fini(p);
+    free(p);
+}
+
+TEST(an_attach_larger_than_is_kept_ends_the_session)
+{
+    struct hand *h = xcalloc(1, sizeof(*h));
+    char *name = xcalloc(1, 9000);
+
+    memset(name, 'n', 8999);
+    hand_init(h);
+    hand_attach(&h->w, name, 1, true);
+    hand_over(&h->w, &h->s, h->now);
+    CHECK(strstr(told(&h->s).ptr, "detached(amqp:resource-limit-exceeded: an attach has ") != NULL);
+    free(name);
+    hand_fini(h);
+    free(h);
+}
+
+TEST(the_peer_s_handle_max_limits_us)
+{
+    struct hand *h = xcalloc(1, sizeof(*h));
+    struct amqp_begin_frame f = {.incoming_window = 10, .outgoing_window = 10, .handle_max = 1};
+    struct amqp_attach at = attach_as("l", AMQP_SENDER);
+    struct amqp_session *s;
+    size_t begin;
+
+    hand_init_with(h, NULL);
+    begin = hand_begin(&h->w);
+    amqp_put_begin(&h->w, &f);
+    hand_end(&h->w, begin, 0);
+    hand_attach(&h->w, "in", 0, false);
+    hand_over(&h->w, &h->s, h->now);
+    s = h->s.session;
+    CHECK(amqp_link_attach(s, &at) != NULL);
+    CHECK(amqp_link_attach(s, &at) == NULL);
+    hand_attach(&h->w, "another", 1, false);
+    hand_over(&h->w, &h->s, h->now);
+    CHECK_STR(told(&h->s),
+              "attached(in) detached(amqp:resource-limit-exceeded: no handle is left, ours) "
+              "detached(amqp:resource-limit-exceeded: no handle is left, ours)");
+    hand_fini(h);
+    free(h);
+}
+
 TEST_MAIN(CASE(own_attaches_look_as_the_reference_s),
           CASE(an_attach_of_the_reference_is_understood), CASE(the_answer_repeats_what_was_asked),
           CASE(a_refusal_is_an_answer_without_our_terminus_and_a_detach),
@@ -617,4 +752,10 @@ TEST_MAIN(CASE(own_attaches_look_as_the_reference_s),
           CASE(flows_go_when_a_quarter_of_the_capacity_has_come_back),
           CASE(a_peer_without_any_credit_is_told_at_once), CASE(drain_gives_credit_back),
           CASE(drain_ends_when_all_credit_was_used_or_more_is_given), CASE(echo_is_answered),
-          CASE(credit_follows_from_the_count_of_deliveries))
+          CASE(credit_follows_from_the_count_of_deliveries),
+          CASE(a_link_detached_half_way_through_a_delivery_swallows_the_rest),
+          CASE(credit_granted_before_the_answer_follows_it),
+          CASE(a_link_of_ours_may_be_detached_before_it_is_answered),
+          CASE(a_detach_may_be_answered_with_words),
+          CASE(an_attach_larger_than_is_kept_ends_the_session),
+          CASE(the_peer_s_handle_max_limits_us))

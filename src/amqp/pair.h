@@ -518,3 +518,12 @@ static inline struct str heard(struct side *s)
     free(bytes);
     return str_of(text);
 }
+
+// Only b, with these options.
+static inline void server_init(struct pair *p, struct amqp_conn_opts *o)
+{
+    p->pool = pool_new(64, 4096);
+    p->now = (struct mono){NS_PER_S};
+    o->pool = p->pool;
+    p->b.conn = amqp_conn_new(o, p->now);
+}

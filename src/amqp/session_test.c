@@ -310,10 +310,26 @@ TEST(windows_are_computed_from_what_is_under_way)
     }
 }
 
+TEST(a_peer_with_too_many_sessions_is_left)
+{
+    struct hand *h = xcalloc(1, sizeof(*h));
+
+    hand_init_with(h, NULL);
+    CHECK(amqp_session_begin(h->s.conn, 10) != NULL); // one is ours
+    for (uint16_t i = 0; i < 8; i++)
+        hand_session(&h->w, i);
+    hand_over(&h->w, &h->s, h->now);
+    CHECK_STR(told(&h->s), "closed(amqp:resource-limit-exceeded: there are 8 sessions, no more are "
+                           "allowed, ours)");
+    hand_fini(h);
+    free(h);
+}
+
 TEST_MAIN(CASE(begin_is_answered_and_ours_is_usable_at_once), CASE(channels_are_limited),
           CASE(what_the_peer_must_not_do_with_sessions), CASE(end_of_the_peer_takes_its_links),
           CASE(a_session_of_ours_outlives_its_end_by_the_peer),
           CASE(end_by_us_is_silent_at_any_time), CASE(end_by_us_while_we_are_told_something),
           CASE(the_window_is_refilled_at_half_unless_held), CASE(the_peer_s_window_holds_us_back),
           CASE(a_full_window_of_one_session_leaves_the_others_alone),
-          CASE(windows_are_computed_from_what_is_under_way))
+          CASE(windows_are_computed_from_what_is_under_way),
+          CASE(a_peer_with_too_many_sessions_is_left))
