@@ -24,8 +24,8 @@ static int64_t free_handle(struct amqp_session *s)
         return -1;
     if (handle == s->handle_size) {
         size = handle ? handle * 2 : 2;
-        s->handles = xrealloc(s->handles, size, sizeof(*s->handles));
-        memset(s->handles + handle, 0, (size - handle) * sizeof(*s->handles));
+        s->handles = xrealloc(s->handles, size, sizeof(struct amqp_link *));
+        memset(s->handles + handle, 0, (size - handle) * sizeof(struct amqp_link *));
         s->handle_size = size;
     }
     s->handle_hint = handle + 1;

@@ -53,8 +53,8 @@ static int free_channel(struct amqp_conn *c)
         return -1;
     if (channel == c->channel_size) {
         size = channel ? channel * 2 : 2;
-        c->channels = xrealloc(c->channels, size, sizeof(*c->channels));
-        memset(c->channels + channel, 0, (size - channel) * sizeof(*c->channels));
+        c->channels = xrealloc(c->channels, size, sizeof(struct amqp_session *));
+        memset(c->channels + channel, 0, (size - channel) * sizeof(struct amqp_session *));
         c->channel_size = size;
     }
     return (int)channel;
