@@ -120,6 +120,7 @@ class Subscriber:
     def take(self, timeout=TIMEOUT):
         message = self.receiver.receive(timeout=timeout)
         self.receiver.accept()
+        self.connection.wait(lambda: self.connection.conn.transport.pending() <= 0)
         return message.body
 
     def close(self):

@@ -36,17 +36,14 @@ char *str_dup(struct str s)
 
 char *str_fmt(const char *fmt, ...)
 {
-    va_list args, again;
-    char *text;
+    va_list args;
+    char *text = NULL;
     int len;
 
     va_start(args, fmt);
-    va_copy(again, args);
-    len = vsnprintf(NULL, 0, fmt, args);
+    len = vasprintf(&text, fmt, args);
     va_end(args);
-    text = xcalloc(1, (size_t)(len < 0 ? 0 : len) + 1);
-    if (len > 0)
-        vsnprintf(text, (size_t)len + 1, fmt, again);
-    va_end(again);
+    if (len < 0)
+        abort();
     return text;
 }

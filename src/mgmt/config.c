@@ -1,77 +1,110 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <errno.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/err.h"
 #include "base/mem.h"
-#include "mgmt/mgmt.h"
+#include "mgmt/config_int.h"
+#include "mgmt/words.h"
 
-// Configuration files. Both syntaxes come down to the same: one JSON object of attributes for each
-// entity, with the line it began on. JSON is read by jansson; the native form is cut here, and
-// values that begin with { or [ are JSON again.
+// What both syntaxes of a configuration have in common: comments, the environment, and what makes a
+// list of entities a configuration.
 
-enum { FILE_MAX = 64 * 1024 * 1024, ENTITY_MAX = 1000000 };
+enum { FILE_MAX = 16 * 1024 * 1024 };
 
-struct parser {
-    const char *file;
-    const char *(*env)(const char *name);
-    struct mgmt_config *config;
-    struct why *why;
-};
+// ------------------------------------------------------------------------------------ environment
 
-// ---------------------------------------------------------------------------------------- values
-
-// "$NAME" and "${NAME}" from the environment; what is not set stays as it is written.
-static char *expand(const struct parser *p, const char *text)
+// A reference "$NAME" or "${NAME}" at the front of `text`: its length and its value, or 0.
+static size_t find_reference(const struct config_reader *r, struct str text, const char **value)
 {
-    char *out = xcalloc(1, 1);
-    size_t len = 0;
+    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_";
+    bool is_braced = text.len > 1 && text.ptr[1] == '{';
+    size_t at = is_braced ? 2 : 1, end = at;
+    char *name;
 
-    while (*text) {
-        const char *piece = text, *value = NULL;
-        size_t piece_len = 1;
-
-        if (*text == '$' && p->env) {
-            bool braced = text[1] == '{';
-            const char *name = text + 1 + braced;
-            size_t name_len =
-                strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_");
-
-            if (name_len > 0 && (!braced || name[name_len] == '}')) {
-                char *key = str_dup((struct str){name, name_len});
-
-                value = p->env(key);
-                free(key);
-                piece_len = 1 + name_len + 2 * braced;
-            }
-        }
-        size_t add = value ? strlen(value) : piece_len;
-
-        out = xrealloc(out, len + add + 1, 1);
-        memcpy(out + len, value ? value : piece, add);
-        len += add;
-        out[len] = '\0';
-        text += piece_len;
-    }
-    return out;
+    while (end < text.len && strchr(letters, text.ptr[end]))
+        end++;
+    if (end == at || (is_braced && (end == text.len || text.ptr[end] != '}')))
+        return 0;
+    name = str_dup((struct str){text.ptr + at, end - at});
+    *value = r->env(name);
+    free(name);
+    return *value ? end + is_braced : 0;
 }
 
-static struct amqp_val *value_of(const struct parser *p, const json_t *j)
+struct amqp_val *config_text(const struct config_reader *r, struct str text)
 {
-    struct amqp_val *v = NULL;
-    const char *key;
-    const json_t *item;
-    size_t index;
-    char *text;
+    struct amqp_writer out;
+    struct amqp_val *v;
 
+    if (!r->env || text.len == 0 || !memchr(text.ptr, '$', text.len))
+        return amqp_val_string(text);
+    amqp_writer_init(&out);
+    while (text.len > 0) {
+        const char *value = NULL;
+        size_t len = text.ptr[0] == '$' ? find_reference(r, text, &value) : 0;
+
+        if (len > 0)
+            amqp_put_raw(&out, str_of(value));
+        else
+            amqp_put_u8(&out, (uint8_t)text.ptr[0]);
+        text = str_skip(text, len > 0 ? len : 1);
+    }
+    v = amqp_val_string(amqp_written(&out));
+    amqp_writer_fini(&out);
+    return v;
+}
+
+// ------------------------------------------------------------------------------------ JSON to
+// value
+
+static struct amqp_val *list_value(const struct config_reader *r, const json_t *j, int depth)
+{
+    struct amqp_val *list = amqp_val_list();
+
+    for (size_t i = 0; i < json_array_size(j); i++) {
+        struct amqp_val *item = config_value(r, json_array_get(j, i), depth + 1);
+
+        if (!item) {
+            amqp_val_free(list);
+            return NULL;
+        }
+        amqp_val_append(list, item);
+    }
+    return list;
+}
+
+static struct amqp_val *map_value(const struct config_reader *r, const json_t *j, int depth)
+{
+    struct amqp_val *map = amqp_val_map();
+    json_t *object = (json_t *)(uintptr_t)j; // only read; the iterator takes no const
+
+    for (void *at = json_object_iter(object); at; at = json_object_iter_next(object, at)) {
+        struct amqp_val *item = config_value(r, json_object_iter_value(at), depth + 1);
+
+        if (!item) {
+            amqp_val_free(map);
+            return NULL;
+        }
+        amqp_val_set(map, json_object_iter_key(at), item);
+    }
+    return map;
+}
+
+struct amqp_val *config_value(const struct config_reader *r, const json_t *j, int depth)
+{
+    if (depth > CONFIG_DEPTH_MAX) {
+        why_set(r->why, "maps and lists stand in each other more than %d deep", CONFIG_DEPTH_MAX);
+        return NULL;
+    }
+    if (json_array_size(j) > CONFIG_ITEMS_MAX || json_object_size(j) > CONFIG_ITEMS_MAX) {
+        why_set(r->why, "a map or list has more than %d items", CONFIG_ITEMS_MAX);
+        return NULL;
+    }
     switch (json_typeof(j)) {
     case JSON_STRING:
-        text = expand(p, json_string_value(j));
-        v = amqp_val_string(str_of(text));
-        free(text);
-        return v;
+        return config_text(r, (struct str){json_string_value(j), json_string_length(j)});
     case JSON_INTEGER:
         return amqp_val_long(json_integer_value(j));
     case JSON_REAL:
@@ -82,347 +115,270 @@ static struct amqp_val *value_of(const struct parser *p, const json_t *j)
     case JSON_NULL:
         return amqp_val_null();
     case JSON_ARRAY:
-        v = amqp_val_list();
-        json_array_foreach(j, index, item) amqp_val_append(v, value_of(p, item));
-        return v;
+        return list_value(r, j, depth);
     case JSON_OBJECT:
-        v = amqp_val_map();
-        json_object_foreach((json_t *)(uintptr_t)j, key, item)
-            amqp_val_set(v, key, value_of(p, item));
-        return v;
+        return map_value(r, j, depth);
     }
     return amqp_val_null();
 }
 
-// --------------------------------------------------------------------------------------- entities
+// ------------------------------------------------------------------------------------------ drafts
 
-static int refuse(const struct parser *p, struct mgmt_entity *e, int line, int err)
+int config_draft_add(struct config_reader *r, struct config_draft *d, struct str name, int line,
+                     struct amqp_val *take)
 {
-    const char *name = e ? mgmt_entity_cstr(e, "name") : NULL;
-
-    if (e)
-        why_prefix(p->why, "%s:%d: %s%s%s%s", p->file, line, e->type->name, name ? " '" : "",
-                   name ? name : "", name ? "'" : "");
-    mgmt_entity_free(e);
-    return err;
-}
-
-static int check_unique(const struct parser *p, const struct mgmt_entity *e)
-{
-    struct str name = mgmt_entity_str(e, "name");
-
-    for (size_t i = 0; i < p->config->count; i++) {
-        const struct mgmt_entity *other = p->config->entities[i];
-
-        if (other->type != e->type)
+    for (size_t i = 0; i < d->count; i++) {
+        if (!str_is(name, d->attrs[i].name))
             continue;
-        if (e->type->is_single) {
-            why_set(p->why, "there is one on line %d already, and there can be only one",
-                    other->line);
-            return ERR_EXISTS;
-        }
-        if (name.len > 0 && str_eq(name, mgmt_entity_str(other, "name"))) {
-            why_set(p->why, "the name is in use on line %d; names of one type differ", other->line);
-            return ERR_EXISTS;
-        }
+        why_set(r->why, "%s:%d: %.*s: attribute '%s' stands on line %d already", r->file, line,
+                STR_ARG(shown(d->type)), d->attrs[i].name, d->attrs[i].line);
+        amqp_val_free(take);
+        return ERR_INVALID;
     }
+    if (d->count == CONFIG_ITEMS_MAX) {
+        why_set(r->why, "%s:%d: %.*s has more than %d attributes", r->file, line,
+                STR_ARG(shown(d->type)), CONFIG_ITEMS_MAX);
+        amqp_val_free(take);
+        return ERR_INVALID;
+    }
+    d->attrs = xrealloc(d->attrs, d->count + 1, sizeof(*d->attrs));
+    d->attrs[d->count++] = (struct config_attr){str_dup(name), take, line};
     return 0;
 }
 
-static int add_entity(struct parser *p, struct str type_name, const json_t *attrs, int line)
+void config_draft_fini(struct config_draft *d)
 {
-    const struct mgmt_type *type = mgmt_find_type(type_name);
-    struct mgmt_config *c = p->config;
-    struct mgmt_entity *e = NULL;
-    const json_t *item;
-    const char *key;
-    int err = 0;
+    for (size_t i = 0; i < d->count; i++) {
+        free(d->attrs[i].name);
+        amqp_val_free(d->attrs[i].value);
+    }
+    free(d->attrs);
+}
 
-    if (!type || !type->in_config) {
-        why_set(p->why, "%s:%d: there is no entity type '%.*s'%s", p->file, line,
-                STR_ARG(type_name), type ? " in configuration files" : "");
+// -----------------------------------------------------------------------------------------
+// entities
+
+static int refuse(const struct config_reader *r, const struct mgmt_entity *e, int line)
+{
+    struct str name = shown(mgmt_entity_str(e, "name"));
+
+    why_prefix(r->why, "%s:%d: %s%s%.*s%s", r->file, line, e->type->name, name.len ? " '" : "",
+               STR_ARG(name), name.len ? "'" : "");
+    return ERR_INVALID;
+}
+
+static int refuse_type(const struct config_reader *r, const struct config_draft *d)
+{
+    struct nearest nearest = {.word = d->type};
+    const struct mgmt_type *type = mgmt_find_type(d->type);
+
+    for (int i = 0; mgmt_types[i]; i++) {
+        const struct mgmt_type *t = mgmt_types[i];
+
+        if (t->in_config)
+            nearest_offer(&nearest, t->config_name ? t->config_name : t->name);
+    }
+    if (type)
+        why_set(r->why,
+                "%s:%d: entities of type '%s' cannot be configured, only read by management",
+                r->file, d->line, type->name);
+    else if (nearest.best)
+        why_set(r->why, "%s:%d: unknown entity type '%.*s'; did you mean '%s'?", r->file, d->line,
+                STR_ARG(shown(d->type)), nearest.best);
+    else
+        why_set(r->why,
+                "%s:%d: unknown entity type '%.*s'; there are router, listener, connector, "
+                "sslProfile, address, log, tcpListener, tcpConnector and more",
+                r->file, d->line, STR_ARG(shown(d->type)));
+    return ERR_INVALID;
+}
+
+// The name comes first, so that what is said about the others can tell it.
+static int set_all(const struct config_reader *r, struct mgmt_entity *e,
+                   const struct config_draft *d)
+{
+    for (int pass = 0; pass < 2; pass++) {
+        for (size_t i = 0; i < d->count; i++) {
+            const struct config_attr *a = &d->attrs[i];
+
+            if ((strcmp(a->name, "name") == 0) != (pass == 0))
+                continue;
+            if (mgmt_entity_set(e, a->name, a->value, MGMT_CREATE, r->why) < 0)
+                return refuse(r, e, a->line ? a->line : d->line);
+        }
+    }
+    if (mgmt_entity_check(e, r->why) < 0)
+        return refuse(r, e, d->line);
+    return 0;
+}
+
+static char *name_key(const struct mgmt_type *type, struct str name)
+{
+    return str_fmt("%s/%.*s", type->name, STR_ARG(name));
+}
+
+// Settings of one log module may stand in several entities; the last one counts.
+static int check_unique(struct config_reader *r, struct mgmt_entity *e)
+{
+    struct str name = mgmt_entity_str(e, "name");
+    const struct mgmt_entity *other;
+    char *key;
+
+    if (strcmp(e->type->name, "log") == 0)
+        return 0;
+    key = e->type->is_single ? name_key(e->type, STR(""))
+          : name.len > 0     ? name_key(e->type, name)
+                             : mgmt_entity_identity(e);
+    other = map_get(&r->by_name, str_of(key));
+    if (other && e->type->is_single)
+        why_set(r->why, "there is one on line %d already, and there can be only one", other->line);
+    else if (other && name.len > 0)
+        why_set(r->why, "the name is in use on line %d; names of one type differ", other->line);
+    else if (other)
+        why_set(r->why, "the same stands on line %d already; give one of them a name", other->line);
+    else
+        map_put(&r->by_name, str_of(key), e);
+    free(key);
+    return other ? refuse(r, e, e->line) : 0;
+}
+
+int config_add(struct config_reader *r, const struct config_draft *d)
+{
+    const struct mgmt_type *type = mgmt_find_type(d->type);
+    struct mgmt_config *c = r->config;
+    struct mgmt_entity *e;
+    int err;
+
+    if (!type || !type->in_config)
+        return refuse_type(r, d);
+    if (c->count == CONFIG_ENTITIES_MAX) {
+        why_set(r->why, "%s:%d: more than %d entities", r->file, d->line, CONFIG_ENTITIES_MAX);
         return ERR_INVALID;
     }
     e = mgmt_entity_new(type);
-    e->line = line;
-    json_object_foreach((json_t *)(uintptr_t)attrs, key, item)
-    {
-        struct amqp_val *v = value_of(p, item);
-
-        if (err == 0)
-            err = mgmt_entity_set(e, key, v, MGMT_CREATE, p->why);
-        amqp_val_free(v);
+    e->line = d->line;
+    err = set_all(r, e, d);
+    if (err == 0)
+        err = check_unique(r, e);
+    if (err < 0) {
+        mgmt_entity_free(e);
+        return err;
     }
-    if (err == 0)
-        err = mgmt_entity_check(e, p->why);
-    if (err == 0)
-        err = check_unique(p, e);
-    if (err < 0)
-        return refuse(p, e, line, ERR_INVALID);
-    c->entities = xrealloc(c->entities, c->count + 1, sizeof(struct mgmt_entity *));
+    if ((c->count & (c->count - 1)) == 0)
+        c->entities =
+            xrealloc(c->entities, c->count ? c->count * 2 : 1, sizeof(struct mgmt_entity *));
     c->entities[c->count++] = e;
     return 0;
 }
 
 // A name that is referred to must exist.
-static int check_reference(const struct parser *p, struct mgmt_entity *e, const char *attr,
-                           const char *type)
+static int check_references(const struct config_reader *r)
 {
-    struct str name = mgmt_entity_str(e, attr);
+    static const struct {
+        const char *attr, *type, *only_in;
+    } references[] = {
+        {"sslProfile", "sslProfile", NULL},
+        {"proxyProfile", "proxyProfile", NULL},
+        {"listener", "tcpListener", "listenerAddress"},
+    };
 
-    if (name.len == 0)
-        return 0;
-    for (size_t i = 0; i < p->config->count; i++) {
-        const struct mgmt_entity *other = p->config->entities[i];
+    for (size_t i = 0; i < r->config->count; i++) {
+        const struct mgmt_entity *e = r->config->entities[i];
 
-        if (strcmp(other->type->name, type) == 0 && str_eq(name, mgmt_entity_str(other, "name")))
-            return 0;
+        for (size_t k = 0; k < sizeof(references) / sizeof(references[0]); k++) {
+            struct str name = mgmt_entity_str(e, references[k].attr);
+            char *key;
+            bool exists;
+
+            if (name.len == 0 ||
+                (references[k].only_in && strcmp(e->type->name, references[k].only_in) != 0))
+                continue;
+            key = name_key(mgmt_find_type(str_of(references[k].type)), name);
+            exists = map_get(&r->by_name, str_of(key)) != NULL;
+            free(key);
+            if (exists)
+                continue;
+            why_set(r->why, "%s: there is no %s named '%.*s' in this file", references[k].attr,
+                    references[k].type, STR_ARG(shown(name)));
+            return refuse(r, e, e->line);
+        }
     }
-    why_set(p->why, "%s:%d: %s '%s': %s: there is no %s named '%.*s' in this file", p->file,
-            e->line, e->type->name, mgmt_entity_cstr(e, "name") ? mgmt_entity_cstr(e, "name") : "",
-            attr, type, STR_ARG(name));
-    return ERR_INVALID;
+    return 0;
 }
 
-static int check_references(const struct parser *p)
-{
-    int err = 0;
+// ------------------------------------------------------------------------------------------- texts
 
-    for (size_t i = 0; i < p->config->count && err == 0; i++) {
-        struct mgmt_entity *e = p->config->entities[i];
-
-        err = check_reference(p, e, "sslProfile", "sslProfile");
-        if (err == 0)
-            err = check_reference(p, e, "proxyProfile", "proxyProfile");
-        if (err == 0 && strcmp(e->type->name, "listenerAddress") == 0)
-            err = check_reference(p, e, "listener", "tcpListener");
-    }
-    return err;
-}
-
-// ------------------------------------------------------------------------------------------ JSON
-
-// Comment lines are no JSON; they become blank, so that lines and columns stay true.
+// Lines that begin with # become blank, so that lines and columns stay true.
 static char *without_comments(struct str text)
 {
     char *copy = str_dup(text);
     bool at_start = true;
 
     for (size_t i = 0; i < text.len; i++) {
-        if (at_start && copy[i] == '#')
-            for (; i < text.len && copy[i] != '\n'; i++)
-                copy[i] = ' ';
-        if (i < text.len && copy[i] == '\n')
-            at_start = true;
-        else if (i < text.len && copy[i] != ' ' && copy[i] != '\t')
-            at_start = false;
+        if (at_start && copy[i] == '#') {
+            while (i < text.len && copy[i] != '\n')
+                copy[i++] = ' ';
+        } else {
+            at_start = copy[i] == '\n' || (at_start && strchr(" \t\r", copy[i]));
+        }
     }
     return copy;
 }
 
-// The line on which each element of the outer list begins.
-static int *element_lines(const char *text, size_t count)
+static int check_text(const struct config_reader *r, struct str text)
 {
-    int *lines = xcalloc(count + 1, sizeof(*lines)), line = 1, depth = 0;
-    size_t found = 0;
-    bool in_string = false;
+    const char *zero = text.len > 0 ? memchr(text.ptr, '\0', text.len) : NULL;
+    size_t good = zero ? (size_t)(zero - text.ptr) : utf8_valid_len(text);
+    int line = 1;
 
-    for (const char *at = text; *at && found < count; at++) {
-        if (*at == '\n')
-            line++;
-        if (in_string) {
-            if (*at == '\\' && at[1])
-                at++;
-            else if (*at == '"')
-                in_string = false;
-            continue;
-        }
-        if (*at == '"')
-            in_string = true;
-        if ((*at == '[' || *at == '{') && ++depth == 2)
-            lines[found++] = line;
-        if (*at == ']' || *at == '}')
-            depth--;
-    }
-    return lines;
+    if (good == text.len)
+        return 0;
+    for (size_t i = 0; i < good; i++)
+        line += text.ptr[i] == '\n';
+    why_set(r->why, "%s:%d: this is no text in UTF-8", r->file, line);
+    return ERR_DECODE;
 }
 
-static int parse_json(struct parser *p, struct str text)
+static int read_text(struct config_reader *r, struct str text)
 {
-    char *plain = without_comments(text);
-    json_error_t error;
-    json_t *root = json_loads(plain, JSON_REJECT_DUPLICATES, &error);
-    int err = 0, *lines = NULL;
+    char *copy;
+    size_t at = 0;
+    int err = check_text(r, text);
 
-    if (!root || !json_is_array(root)) {
-        if (!root)
-            why_set(p->why, "%s:%d:%d: %s", p->file, error.line, error.column, error.text);
-        else
-            why_set(p->why, "%s:1: a list of [\"type\", {attributes}] is needed", p->file);
-        err = ERR_DECODE;
-    } else {
-        lines = element_lines(plain, json_array_size(root));
-    }
-    for (size_t i = 0; err == 0 && i < json_array_size(root) && i < ENTITY_MAX; i++) {
-        const json_t *pair = json_array_get(root, i);
-        const json_t *type = json_array_get(pair, 0), *attrs = json_array_get(pair, 1);
-
-        if (!json_is_string(type) || (json_array_size(pair) > 1 && !json_is_object(attrs)) ||
-            json_array_size(pair) > 2) {
-            why_set(p->why, "%s:%d: an entity is written as [\"type\", {attributes}]", p->file,
-                    lines[i]);
-            err = ERR_INVALID;
-            break;
-        }
-        err = add_entity(p, str_of(json_string_value(type)), attrs, lines[i]);
-    }
-    json_decref(root);
-    free(lines);
-    free(plain);
+    if (err < 0)
+        return err;
+    if (str_starts(text, STR("\xef\xbb\xbf"))) // a byte order mark
+        text = str_skip(text, 3);
+    copy = without_comments(text);
+    text.ptr = copy;
+    while (at < text.len && strchr(" \t\r\n", copy[at]))
+        at++;
+    if (at < text.len && strchr("[{", copy[at]))
+        err = config_read_json(r, text);
+    else
+        err = config_read_native(r, text);
+    if (err == 0)
+        err = check_references(r);
+    free(copy);
     return err;
 }
-
-// ---------------------------------------------------------------------------------------- native
-
-struct cursor {
-    const char *at, *end;
-    int line;
-};
-
-static void skip_space(struct cursor *c)
-{
-    while (c->at < c->end) {
-        if (*c->at == '#')
-            while (c->at < c->end && *c->at != '\n')
-                c->at++;
-        if (c->at >= c->end || !strchr(" \t\r\n", *c->at))
-            return;
-        c->line += *c->at == '\n';
-        c->at++;
-    }
-}
-
-static struct str take_word(struct cursor *c, const char *stops)
-{
-    const char *start = c->at;
-
-    while (c->at < c->end && !strchr(stops, *c->at))
-        c->at++;
-    return (struct str){start, (size_t)(c->at - start)};
-}
-
-static json_t *take_json(struct parser *p, struct cursor *c)
-{
-    json_error_t error;
-    json_t *j = json_loadb(c->at, (size_t)(c->end - c->at), JSON_DISABLE_EOF_CHECK, &error);
-
-    if (!j) {
-        why_set(p->why, "%s:%d: %s", p->file, c->line + error.line - 1, error.text);
-        return NULL;
-    }
-    for (int i = 0; i < error.position; i++)
-        c->line += c->at[i] == '\n';
-    c->at += error.position;
-    return j;
-}
-
-// To the end of the line, without a comment and spaces at its ends.
-static json_t *take_text(struct cursor *c)
-{
-    struct str text = take_word(c, "\n#}");
-
-    while (text.len > 0 && strchr(" \t\r", text.ptr[text.len - 1]))
-        text.len--;
-    return json_stringn_nocheck(text.ptr, text.len);
-}
-
-static int take_attribute(struct parser *p, struct cursor *c, json_t *attrs)
-{
-    struct str name = take_word(c, ": \t\r\n{}#");
-    json_t *value = NULL;
-    char *key;
-
-    while (c->at < c->end && (*c->at == ' ' || *c->at == '\t'))
-        c->at++;
-    if (name.len == 0 || c->at >= c->end || *c->at != ':') {
-        why_set(p->why, "%s:%d: 'attribute: value' or '}' is needed", p->file, c->line);
-        return ERR_DECODE;
-    }
-    c->at++;
-    while (c->at < c->end && (*c->at == ' ' || *c->at == '\t'))
-        c->at++;
-    value = c->at < c->end && strchr("{[\"", *c->at) ? take_json(p, c) : take_text(c);
-    if (!value)
-        return ERR_DECODE;
-    key = str_dup(name);
-    json_object_set_new(attrs, key, value);
-    free(key);
-    return 0;
-}
-
-static int parse_section(struct parser *p, struct cursor *c)
-{
-    int line = c->line, err = 0;
-    struct str type = take_word(c, " \t\r\n{}#");
-    json_t *attrs = json_object();
-
-    skip_space(c);
-    if (type.len == 0 || c->at >= c->end || *c->at != '{') {
-        why_set(p->why, "%s:%d: 'type {' is needed", p->file, line);
-        err = ERR_DECODE;
-    } else {
-        c->at++;
-    }
-    while (err == 0) {
-        skip_space(c);
-        if (c->at >= c->end) {
-            why_set(p->why, "%s:%d: the '{' of this %.*s is never closed", p->file, line,
-                    STR_ARG(type));
-            err = ERR_DECODE;
-        } else if (*c->at == '}') {
-            c->at++;
-            err = add_entity(p, type, attrs, line);
-            break;
-        } else {
-            err = take_attribute(p, c, attrs);
-        }
-    }
-    json_decref(attrs);
-    return err;
-}
-
-static int parse_native(struct parser *p, struct str text)
-{
-    struct cursor c = {text.ptr, text.ptr + text.len, 1};
-    int err = 0;
-
-    for (skip_space(&c); err == 0 && c.at < c.end; skip_space(&c))
-        err = parse_section(p, &c);
-    return err;
-}
-
-// ------------------------------------------------------------------------------------------- all
 
 int mgmt_config_parse(const char *file_name, struct str text, const char *(*env)(const char *name),
                       struct mgmt_config **out, struct why *why)
 {
-    struct parser p = {file_name, env, xcalloc(1, sizeof(struct mgmt_config)), why};
-    struct cursor first = {text.ptr, text.ptr + text.len, 1};
+    struct config_reader r = {.file = file_name,
+                              .env = env,
+                              .config = xcalloc(1, sizeof(struct mgmt_config)),
+                              .why = why};
     int err;
 
-    if (text.len > 0 && memchr(text.ptr, '\0', text.len)) {
-        why_set(why, "%s: this is no text file", file_name);
-        mgmt_config_free(p.config);
-        return ERR_DECODE;
-    }
-    skip_space(&first);
-    err = first.at < first.end && *first.at == '[' ? parse_json(&p, text) : parse_native(&p, text);
-    if (err == 0)
-        err = check_references(&p);
+    map_init(&r.by_name);
+    err = read_text(&r, text);
+    map_fini(&r.by_name);
     if (err < 0)
-        mgmt_config_free(p.config);
+        mgmt_config_free(r.config);
     else
-        *out = p.config;
+        *out = r.config;
     return err;
 }
 
@@ -444,7 +400,7 @@ int mgmt_config_load(const char *path, const char *(*env)(const char *name),
         len += fread(text + len, 1, size - len, f);
     } while (len == size && size < FILE_MAX);
     if (ferror(f) || len == size) {
-        why_set(why, "%s: %s", path, ferror(f) ? strerror(errno) : "larger than 64 MiB");
+        why_set(why, "%s: %s", path, ferror(f) ? strerror(errno) : "larger than 16 MiB");
         err = ERR_IO;
     }
     fclose(f);
@@ -466,8 +422,9 @@ void mgmt_config_free(struct mgmt_config *c)
 
 const struct mgmt_entity *mgmt_config_single(const struct mgmt_config *c, const char *type)
 {
-    for (size_t i = 0; i < c->count; i++)
+    for (size_t i = 0; i < c->count; i++) {
         if (strcmp(c->entities[i]->type->name, type) == 0)
             return c->entities[i];
+    }
     return NULL;
 }

@@ -37,8 +37,11 @@ struct mgmt_attr {
     unsigned flags;
     const char *initial;       // default as text; NULL: none
     const char *const *values; // ENUM: the allowed words, NULL at the end
-    int64_t min, max;          // INT
+    // INT; STRING with a max other than 0: a text that is a number stays within (ports).
+    int64_t min, max;
 };
+
+enum { MGMT_ATTRS_MAX = 64 }; // of one type
 
 enum { MGMT_OP_CREATE = 1, MGMT_OP_READ = 2, MGMT_OP_UPDATE = 4, MGMT_OP_DELETE = 8 };
 
@@ -69,12 +72,12 @@ struct mgmt_entity {
 struct mgmt_entity *mgmt_entity_new(const struct mgmt_type *type);
 struct mgmt_entity *mgmt_entity_copy(const struct mgmt_entity *from);
 void mgmt_entity_free(struct mgmt_entity *e);
-// Checks and converts (text to number, to boolean, enumerations), then stores a copy. `as` is
-// MGMT_CREATE or MGMT_UPDATE. Returns 0, ERR_NOT_FOUND (no such attribute), ERR_INVALID; with words
-// that say what would be right.
+// Checks and converts (text to number, to boolean, enumerations), then stores a copy; null stands
+// for the default. `as` is MGMT_CREATE or MGMT_UPDATE. Returns 0, ERR_NOT_FOUND (no such
+// attribute), ERR_INVALID; with words that say what would be right.
 int mgmt_entity_set(struct mgmt_entity *e, const char *attr, const struct amqp_val *v, unsigned as,
                     struct why *why);
-// All required ones are there.
+// All required ones are there, and those that depend on each other agree.
 int mgmt_entity_check(const struct mgmt_entity *e, struct why *why);
 // NULL or STR_NONE / the fallback when not set.
 const struct amqp_val *mgmt_entity_get(const struct mgmt_entity *e, const char *attr);
@@ -83,8 +86,8 @@ const char *mgmt_entity_cstr(const struct mgmt_entity *e, const char *attr); // 
 int64_t mgmt_entity_int(const struct mgmt_entity *e, const char *attr, int64_t fallback);
 bool mgmt_entity_bool(const struct mgmt_entity *e, const char *attr);
 bool mgmt_entity_eq(const struct mgmt_entity *a, const struct mgmt_entity *b);
-// Name and identity as section 14.2 of the reference forms them (listener/<host>:<port>:<name>, …);
-// the caller frees. A name left out is filled in as <type>/<identifier>.
+// The identity, as existing tools know it: listener/<host>:<port>:<name>, router/<id>,
+// log/<module>, else <type>/<name>; the caller frees. It is also the name of what was given none.
 char *mgmt_entity_identity(const struct mgmt_entity *e);
 
 // --------------------------------------------------------------------------------- configuration
@@ -99,7 +102,8 @@ struct mgmt_config {
 // replaced from the environment through `env` (getenv-like; NULL: not at all; unknown ones stay as
 // written). Everything is checked: names, types, required ones, ranges, singles, duplicates of
 // names, and references (sslProfile of a listener exists). The first error ends it, with words in
-// `why`: "FILE:LINE: listener 'amqp': role: 'interior' is not one of normal, inter-router, …".
+// `why`: "FILE:LINE: listener 'amqp': role: 'interior' is not one of normal, inter-router, …", or
+// "FILE:LINE:COLUMN: …" when the text itself cannot be read.
 // Returns 0, ERR_IO, ERR_DECODE or ERR_INVALID.
 int mgmt_config_load(const char *path, const char *(*env)(const char *name),
                      struct mgmt_config **out, struct why *why);
@@ -120,9 +124,10 @@ struct mgmt_provider {
     void *user;
     // Calls `emit` for each entity of the type.
     void (*each)(void *user, mgmt_emit *emit, void *to);
-    // As the operations say; NULL where the type has no such operation. `name` is name or identity
-    // as `identity` of the entity found. Return 0, or an enum err with words: ERR_EXISTS and
-    // ERR_INVALID answer 400, ERR_NOT_FOUND 404, ERR_UNSUPPORTED 403.
+    // As the operations say; NULL where the type has no such operation. `e` and `changes` have been
+    // checked and converted: `changes` holds only attributes that may be updated, or null for the
+    // default. `identity` is that of an entity `each` told. Return 0, or an enum err with words:
+    // ERR_EXISTS and ERR_INVALID answer 400, ERR_NOT_FOUND 404, ERR_UNSUPPORTED 403, others 500.
     int (*create)(void *user, const struct mgmt_entity *e, struct why *why);
     int (*update)(void *user, struct str identity, const struct amqp_val *changes, struct why *why);
     int (*remove)(void *user, struct str identity, struct why *why);
@@ -132,7 +137,7 @@ struct mgmt_agent;
 
 struct mgmt_agent *mgmt_agent_new(void);
 void mgmt_agent_free(struct mgmt_agent *a);
-// `p` must outlive the agent.
+// `p` must outlive the agent. One for each type.
 void mgmt_agent_add(struct mgmt_agent *a, const struct mgmt_provider *p);
 // Where GET-MGMT-NODES and GET-LOG get their answers.
 struct mgmt_sources {

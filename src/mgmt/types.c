@@ -5,51 +5,56 @@
 #include "mgmt/mgmt.h"
 
 // Every entity type with its attributes: one table for configuration files, for management and for
-// docs. Names, defaults and order are those that existing tools know.
+// the reference pages in docs/ (a test compares them). Names, defaults and order are those that
+// existing tools know.
 
 #define C MGMT_CREATE
 #define CU (MGMT_CREATE | MGMT_UPDATE)
 #define U MGMT_UPDATE
-#define R 0u
 #define NEEDED MGMT_REQUIRED
 #define OLD MGMT_IGNORED
+#define SECRET MGMT_SECRET
 
 #define TEXT(n, f, d)                                                                              \
     {                                                                                              \
-        n, MGMT_STRING, f, d, NULL, 0, 0                                                           \
+        .name = n, .type = MGMT_STRING, .flags = f, .initial = d                                   \
+    }
+#define PORT(f, d)                                                                                 \
+    {                                                                                              \
+        .name = "port", .type = MGMT_STRING, .flags = f, .initial = d, .max = 65535                \
     }
 #define NUMBER(n, f, d, lo, hi)                                                                    \
     {                                                                                              \
-        n, MGMT_INT, f, d, NULL, lo, hi                                                            \
+        .name = n, .type = MGMT_INT, .flags = f, .initial = d, .min = lo, .max = hi                \
     }
 #define FLAG(n, f, d)                                                                              \
     {                                                                                              \
-        n, MGMT_BOOL, f, d, NULL, 0, 0                                                             \
+        .name = n, .type = MGMT_BOOL, .flags = f, .initial = d                                     \
     }
-#define WORD(n, f, d, words)                                                                       \
+#define WORD(n, f, d, w)                                                                           \
     {                                                                                              \
-        n, MGMT_ENUM, f, d, words, 0, 0                                                            \
+        .name = n, .type = MGMT_ENUM, .flags = f, .initial = d, .values = w                        \
     }
 #define MAP(n, f)                                                                                  \
     {                                                                                              \
-        n, MGMT_MAP, f, NULL, NULL, 0, 0                                                           \
+        .name = n, .type = MGMT_MAP, .flags = f                                                    \
     }
 #define LIST(n, f)                                                                                 \
     {                                                                                              \
-        n, MGMT_LIST, f, NULL, NULL, 0, 0                                                          \
+        .name = n, .type = MGMT_LIST, .flags = f                                                   \
     }
 #define COUNT(n)                                                                                   \
     {                                                                                              \
-        n, MGMT_INT, R, NULL, NULL, INT64_MIN, INT64_MAX                                           \
+        .name = n, .type = MGMT_INT, .min = INT64_MIN, .max = INT64_MAX                            \
     }
-#define SHOWN(n) TEXT(n, R, NULL)
+#define SHOWN(n) TEXT(n, 0, NULL)
 #define END                                                                                        \
     {                                                                                              \
-        NULL, MGMT_STRING, 0, NULL, NULL, 0, 0                                                     \
+        .name = NULL                                                                               \
     }
 #define BASE TEXT("name", C, NULL), SHOWN("identity"), SHOWN("type")
 
-enum { BIG = INT32_MAX };
+enum { BIG = INT32_MAX, SECONDS_MAX = INT32_MAX / 1000 };
 
 static const char *const modes[] = {"standalone", "interior", "edge", NULL};
 static const char *const roles[] = {
@@ -59,29 +64,30 @@ static const char *const strips[] = {"in", "out", "both", "no", NULL};
 static const char *const families[] = {"IPv4", "IPv6", NULL};
 static const char *const directions[] = {"in", "out", NULL};
 static const char *const strategies[] = {"none", "priority", "weighted", NULL};
+static const char *const admin_statuses[] = {"enabled", "deleted", NULL};
 static const char *const observers[] = {"auto", "none", "http1", "http2", NULL};
+// AUTHSERVICE stands in files written for earlier routers.
 static const char *const modules[] = {
-    "ROUTER",         "ROUTER_CORE",   "ROUTER_HELLO",  "ROUTER_LS",
-    "ROUTER_MA",      "MESSAGE",       "SERVER",        "AGENT",
-    "CONTAINER",      "ERROR",         "POLICY",        "HTTP",
-    "CONN_MGR",       "PYTHON",        "PROTOCOL",      "TCP_ADAPTOR",
-    "HTTP_ADAPTOR",   "FLOW_LOG",      "ADDRESS_WATCH", "HTTP1_OBSERVER",
-    "HTTP2_OBSERVER", "HTTP2_DECODER", "DEFAULT",       NULL};
+    "ROUTER",         "ROUTER_CORE",   "ROUTER_HELLO", "ROUTER_LS",     "ROUTER_MA",
+    "MESSAGE",        "SERVER",        "AGENT",        "CONTAINER",     "ERROR",
+    "POLICY",         "HTTP",          "CONN_MGR",     "PYTHON",        "PROTOCOL",
+    "TCP_ADAPTOR",    "HTTP_ADAPTOR",  "FLOW_LOG",     "ADDRESS_WATCH", "HTTP1_OBSERVER",
+    "HTTP2_OBSERVER", "HTTP2_DECODER", "AUTHSERVICE",  "DEFAULT",       NULL};
 
 static const struct mgmt_attr router_attrs[] = {
     BASE,
     TEXT("id", C, NULL),
     TEXT("vanId", C, NULL),
     WORD("mode", C, "standalone", modes),
-    SHOWN("area"),
+    TEXT("area", 0, "0"),
     SHOWN("version"),
     SHOWN("hostName"),
-    NUMBER("helloIntervalSeconds", C, "1", 1, BIG),
-    NUMBER("helloMaxAgeSeconds", C, "3", 1, BIG),
-    NUMBER("raIntervalSeconds", C, "30", 1, BIG),
-    NUMBER("raIntervalFluxSeconds", C, "4", 1, BIG),
-    NUMBER("remoteLsMaxAgeSeconds", C, "60", 1, BIG),
-    NUMBER("unreachableHoldoffSeconds", C | OLD, "1", 0, BIG),
+    NUMBER("helloIntervalSeconds", C, "1", 1, SECONDS_MAX),
+    NUMBER("helloMaxAgeSeconds", C, "3", 1, SECONDS_MAX),
+    NUMBER("raIntervalSeconds", C, "30", 1, SECONDS_MAX),
+    NUMBER("raIntervalFluxSeconds", C, "4", 1, SECONDS_MAX),
+    NUMBER("remoteLsMaxAgeSeconds", C, "60", 1, SECONDS_MAX),
+    NUMBER("unreachableHoldoffSeconds", C | OLD, "1", 0, SECONDS_MAX),
     NUMBER("workerThreads", C, NULL, 1, 1024),
     TEXT("debugDumpFile", C | OLD, NULL),
     TEXT("saslConfigDir", C | OLD, NULL),
@@ -92,46 +98,55 @@ static const struct mgmt_attr router_attrs[] = {
     TEXT("metadata", C, NULL),
     TEXT("dataConnectionCount", C, "auto"),
     FLAG("dropTcpConnections", C, "true"),
-    END};
+    END,
+};
 
-static const struct mgmt_attr metrics_attrs[] = {BASE,
-                                                 COUNT("addrCount"),
-                                                 COUNT("linkCount"),
-                                                 COUNT("nodeCount"),
-                                                 COUNT("autoLinkCount"),
-                                                 COUNT("connectionCount"),
-                                                 COUNT("presettledDeliveries"),
-                                                 COUNT("droppedPresettledDeliveries"),
-                                                 COUNT("acceptedDeliveries"),
-                                                 COUNT("rejectedDeliveries"),
-                                                 COUNT("releasedDeliveries"),
-                                                 COUNT("modifiedDeliveries"),
-                                                 COUNT("deliveriesIngress"),
-                                                 COUNT("deliveriesEgress"),
-                                                 COUNT("deliveriesTransit"),
-                                                 COUNT("deliveriesIngressRouteContainer"),
-                                                 COUNT("deliveriesEgressRouteContainer"),
-                                                 COUNT("deliveriesIngressInterNetwork"),
-                                                 COUNT("deliveriesEgressInterNetwork"),
-                                                 COUNT("residentMemoryUsage"),
-                                                 COUNT("memoryUsage"),
-                                                 COUNT("uptimeSeconds"),
-                                                 COUNT("deliveriesStuck"),
-                                                 COUNT("deliveriesDelayed1Sec"),
-                                                 COUNT("deliveriesDelayed10Sec"),
-                                                 MAP("connectionCounters", R),
-                                                 END};
+static const struct mgmt_attr metrics_attrs[] = {
+    BASE,
+    COUNT("addrCount"),
+    COUNT("linkCount"),
+    COUNT("nodeCount"),
+    COUNT("autoLinkCount"),
+    COUNT("connectionCount"),
+    COUNT("presettledDeliveries"),
+    COUNT("droppedPresettledDeliveries"),
+    COUNT("acceptedDeliveries"),
+    COUNT("rejectedDeliveries"),
+    COUNT("releasedDeliveries"),
+    COUNT("modifiedDeliveries"),
+    COUNT("deliveriesIngress"),
+    COUNT("deliveriesEgress"),
+    COUNT("deliveriesTransit"),
+    COUNT("deliveriesIngressRouteContainer"),
+    COUNT("deliveriesEgressRouteContainer"),
+    COUNT("deliveriesIngressInterNetwork"),
+    COUNT("deliveriesEgressInterNetwork"),
+    COUNT("residentMemoryUsage"),
+    COUNT("memoryUsage"),
+    COUNT("uptimeSeconds"),
+    COUNT("deliveriesStuck"),
+    COUNT("deliveriesDelayed1Sec"),
+    COUNT("deliveriesDelayed10Sec"),
+    MAP("connectionCounters", 0),
+    END,
+};
 
-static const struct mgmt_attr network_attrs[] = {BASE, TEXT("networkId", CU, NULL),
-                                                 TEXT("tenantId", C, NULL), END};
+static const struct mgmt_attr network_attrs[] = {
+    BASE,
+    TEXT("networkId", CU, NULL),
+    TEXT("tenantId", C, NULL),
+    END,
+};
 
-static const struct mgmt_attr site_attrs[] = {BASE,
-                                              TEXT("location", C, NULL),
-                                              TEXT("provider", C, NULL),
-                                              TEXT("version", C, NULL),
-                                              TEXT("platform", C, NULL),
-                                              TEXT("namespace", C, NULL),
-                                              END};
+static const struct mgmt_attr site_attrs[] = {
+    BASE,
+    TEXT("location", C, NULL),
+    TEXT("provider", C, NULL),
+    TEXT("version", C, NULL),
+    TEXT("platform", C, NULL),
+    TEXT("namespace", C, NULL),
+    END,
+};
 
 static const struct mgmt_attr ssl_profile_attrs[] = {
     BASE,
@@ -140,67 +155,89 @@ static const struct mgmt_attr ssl_profile_attrs[] = {
     TEXT("caCertFile", CU, NULL),
     TEXT("certFile", CU, NULL),
     TEXT("privateKeyFile", CU, NULL),
-    TEXT("password", CU | MGMT_SECRET, NULL),
+    TEXT("password", CU | SECRET, NULL),
     NUMBER("ordinal", CU, "0", 0, INT64_MAX),
     NUMBER("oldestValidOrdinal", CU, "0", 0, INT64_MAX),
     TEXT("uidFormat", C | OLD, NULL),
     TEXT("uidNameMappingFile", C | OLD, NULL),
-    END};
+    END,
+};
 
-static const struct mgmt_attr proxy_profile_attrs[] = {BASE,
-                                                       TEXT("host", CU | NEEDED, NULL),
-                                                       TEXT("port", CU | NEEDED, NULL),
-                                                       TEXT("username", CU, NULL),
-                                                       TEXT("password", CU | MGMT_SECRET, NULL),
-                                                       END};
-
-#define CONNECTION_COMMON                                                                          \
-    WORD("socketAddressFamily", C, NULL, families), WORD("role", C, "normal", roles),              \
-        NUMBER("cost", C, "1", 1, BIG), TEXT("sslProfile", C, NULL),                               \
-        TEXT("saslMechanisms", C, NULL), NUMBER("maxFrameSize", C, "16384", 512, BIG),             \
-        NUMBER("maxSessions", C, "32768", 1, 65536), NUMBER("maxSessionFrames", C, NULL, 0, BIG),  \
-        NUMBER("idleTimeoutSeconds", C, "16", 0, BIG / 1000),                                      \
-        WORD("stripAnnotations", C, "both", strips), NUMBER("linkCapacity", C, NULL, 1, 65535),    \
-        TEXT("policyVhost", C | OLD, NULL), LIST("messageLoggingComponents", C | OLD),             \
-        MAP("openProperties", C)
+static const struct mgmt_attr proxy_profile_attrs[] = {
+    BASE,
+    TEXT("host", CU | NEEDED, NULL),
+    PORT(CU | NEEDED, NULL),
+    TEXT("username", CU, NULL),
+    TEXT("password", CU | SECRET, NULL),
+    END,
+};
 
 static const struct mgmt_attr listener_attrs[] = {
     BASE,
     TEXT("host", C, ""),
-    TEXT("port", C, "amqp"),
-    CONNECTION_COMMON,
+    PORT(C, "amqp"),
+    WORD("socketAddressFamily", C, NULL, families),
+    WORD("role", C, "normal", roles),
+    NUMBER("cost", C, "1", 1, BIG),
+    TEXT("sslProfile", C, NULL),
+    TEXT("saslMechanisms", C, NULL),
     FLAG("authenticatePeer", C, "false"),
     FLAG("requireEncryption", C, "false"),
     FLAG("requireSsl", C, "false"),
-    NUMBER("initialHandshakeTimeoutSeconds", C, "0", 0, BIG / 1000),
+    NUMBER("maxFrameSize", C, "16384", 512, BIG),
+    NUMBER("maxSessions", C, "32768", 1, 65536),
+    NUMBER("maxSessionFrames", C, NULL, 0, BIG),
+    NUMBER("idleTimeoutSeconds", C, "16", 0, SECONDS_MAX),
+    NUMBER("initialHandshakeTimeoutSeconds", C, "0", 0, SECONDS_MAX),
+    WORD("stripAnnotations", C, "both", strips),
+    NUMBER("linkCapacity", C, NULL, 1, 65535),
     TEXT("failoverUrls", C, NULL),
     FLAG("healthz", C, "true"),
     FLAG("metrics", C, "true"),
     FLAG("websockets", C | OLD, "true"),
     FLAG("http", C, "false"),
     TEXT("httpRootDir", C | OLD, NULL),
-    END};
+    TEXT("messageLoggingComponents", C | OLD, NULL),
+    TEXT("policyVhost", C | OLD, NULL),
+    MAP("openProperties", C),
+    FLAG("routeContainer", C | OLD, NULL),
+    END,
+};
 
 static const struct mgmt_attr connector_attrs[] = {
     BASE,
     TEXT("host", C, "127.0.0.1"),
-    TEXT("port", C, "amqp"),
-    CONNECTION_COMMON,
+    PORT(C, "amqp"),
+    WORD("socketAddressFamily", C, NULL, families),
+    WORD("role", C, "normal", roles),
+    NUMBER("cost", C, "1", 1, BIG),
+    TEXT("sslProfile", C, NULL),
     TEXT("proxyProfile", C, NULL),
+    TEXT("saslMechanisms", C, NULL),
     FLAG("allowRedirect", C | OLD, "true"),
+    NUMBER("maxFrameSize", C, "16384", 512, BIG),
+    NUMBER("maxSessions", C, "32768", 1, 65536),
+    NUMBER("maxSessionFrames", C, NULL, 0, BIG),
+    NUMBER("idleTimeoutSeconds", C, "16", 0, SECONDS_MAX),
+    WORD("stripAnnotations", C, "both", strips),
+    NUMBER("linkCapacity", C, NULL, 1, 65535),
     FLAG("verifyHostname", C, "true"),
     TEXT("saslUsername", C | OLD, NULL),
-    TEXT("saslPassword", C | OLD | MGMT_SECRET, NULL),
+    TEXT("saslPassword", C | OLD | SECRET, NULL),
+    TEXT("policyVhost", C | OLD, NULL),
+    MAP("openProperties", C),
+    FLAG("routeContainer", C | OLD, NULL),
     SHOWN("failoverUrls"),
     SHOWN("connectionStatus"),
     SHOWN("connectionMsg"),
-    END};
+    END,
+};
 
 static const struct mgmt_attr tcp_listener_attrs[] = {
     BASE,
     TEXT("address", C, NULL),
     TEXT("host", C, ""),
-    TEXT("port", C | NEEDED, NULL),
+    PORT(C | NEEDED, NULL),
     NUMBER("backlog", C, "0", 0, BIG),
     WORD("multiAddressStrategy", C, "none", strategies),
     TEXT("siteId", C, NULL),
@@ -213,44 +250,53 @@ static const struct mgmt_attr tcp_listener_attrs[] = {
     COUNT("bytesOut"),
     SHOWN("operStatus"),
     SHOWN("connectionMsg"),
-    END};
+    END,
+};
 
-static const struct mgmt_attr tcp_connector_attrs[] = {BASE,
-                                                       TEXT("address", C | NEEDED, NULL),
-                                                       TEXT("host", C, "127.0.0.1"),
-                                                       TEXT("port", C | NEEDED, NULL),
-                                                       TEXT("siteId", C, NULL),
-                                                       TEXT("processId", C, NULL),
-                                                       TEXT("sslProfile", C, NULL),
-                                                       FLAG("verifyHostname", C, "true"),
-                                                       COUNT("connectionsOpened"),
-                                                       COUNT("connectionsClosed"),
-                                                       COUNT("bytesIn"),
-                                                       COUNT("bytesOut"),
-                                                       END};
+static const struct mgmt_attr tcp_connector_attrs[] = {
+    BASE,
+    TEXT("address", C | NEEDED, NULL),
+    TEXT("host", C, "127.0.0.1"),
+    PORT(C | NEEDED, NULL),
+    TEXT("siteId", C, NULL),
+    TEXT("processId", C, NULL),
+    TEXT("sslProfile", C, NULL),
+    FLAG("verifyHostname", C, "true"),
+    COUNT("connectionsOpened"),
+    COUNT("connectionsClosed"),
+    COUNT("bytesIn"),
+    COUNT("bytesOut"),
+    END,
+};
 
-static const struct mgmt_attr listener_address_attrs[] = {BASE,
-                                                          TEXT("address", C | NEEDED, NULL),
-                                                          NUMBER("value", C | NEEDED, NULL, 0, BIG),
-                                                          TEXT("listener", C | NEEDED, NULL),
-                                                          COUNT("connectionsOpened"),
-                                                          END};
+static const struct mgmt_attr listener_address_attrs[] = {
+    BASE,
+    TEXT("address", C | NEEDED, NULL),
+    NUMBER("value", C | NEEDED, NULL, 0, BIG),
+    TEXT("listener", C | NEEDED, NULL),
+    COUNT("connectionsOpened"),
+    END,
+};
 
-static const struct mgmt_attr log_attrs[] = {BASE,
-                                             WORD("module", C | NEEDED, NULL, modules),
-                                             TEXT("enable", CU, "default"),
-                                             FLAG("includeTimestamp", CU | OLD, NULL),
-                                             FLAG("includeSource", CU | OLD, NULL),
-                                             TEXT("outputFile", CU, NULL),
-                                             END};
+static const struct mgmt_attr log_attrs[] = {
+    BASE,
+    WORD("module", C | NEEDED, NULL, modules),
+    TEXT("enable", CU, "default"),
+    FLAG("includeTimestamp", CU | OLD, NULL),
+    FLAG("includeSource", CU | OLD, NULL),
+    TEXT("outputFile", CU, NULL),
+    END,
+};
 
-static const struct mgmt_attr log_stats_attrs[] = {BASE,
-                                                   COUNT("debugCount"),
-                                                   COUNT("infoCount"),
-                                                   COUNT("warningCount"),
-                                                   COUNT("errorCount"),
-                                                   COUNT("criticalCount"),
-                                                   END};
+static const struct mgmt_attr log_stats_attrs[] = {
+    BASE,
+    COUNT("debugCount"),
+    COUNT("infoCount"),
+    COUNT("warningCount"),
+    COUNT("errorCount"),
+    COUNT("criticalCount"),
+    END,
+};
 
 static const struct mgmt_attr config_address_attrs[] = {
     BASE,
@@ -258,190 +304,310 @@ static const struct mgmt_attr config_address_attrs[] = {
     WORD("distribution", C, "balanced", treatments),
     TEXT("pattern", C, NULL),
     NUMBER("priority", C, NULL, 0, 9),
-    END};
+    END,
+};
 
-static const struct mgmt_attr auto_link_attrs[] = {BASE,
-                                                   TEXT("address", C | NEEDED, NULL),
-                                                   WORD("direction", C | NEEDED, NULL, directions),
-                                                   TEXT("connection", C, NULL),
-                                                   TEXT("containerId", C, NULL),
-                                                   TEXT("externalAddress", C, NULL),
-                                                   SHOWN("linkRef"),
-                                                   SHOWN("operStatus"),
-                                                   SHOWN("lastError"),
-                                                   END};
+static const struct mgmt_attr auto_link_attrs[] = {
+    BASE,
+    TEXT("address", C, NULL),
+    WORD("direction", C | NEEDED, NULL, directions),
+    TEXT("connection", C, NULL),
+    TEXT("containerId", C, NULL),
+    TEXT("externalAddress", C, NULL),
+    SHOWN("linkRef"),
+    SHOWN("operStatus"),
+    SHOWN("lastError"),
+    END,
+};
 
-static const struct mgmt_attr address_attrs[] = {BASE,
-                                                 SHOWN("key"),
-                                                 SHOWN("distribution"),
-                                                 COUNT("inProcess"),
-                                                 COUNT("subscriberCount"),
-                                                 COUNT("remoteCount"),
-                                                 LIST("remoteHostRouters", R),
-                                                 COUNT("deliveriesIngress"),
-                                                 COUNT("deliveriesEgress"),
-                                                 COUNT("deliveriesTransit"),
-                                                 COUNT("deliveriesToContainer"),
-                                                 COUNT("deliveriesFromContainer"),
-                                                 COUNT("deliveriesEgressRouteContainer"),
-                                                 COUNT("deliveriesIngressRouteContainer"),
-                                                 COUNT("deliveriesEgressInterNetwork"),
-                                                 COUNT("deliveriesIngressInterNetwork"),
-                                                 COUNT("transitOutstanding"),
-                                                 COUNT("trackedDeliveries"),
-                                                 COUNT("priority"),
-                                                 COUNT("deliveriesRedirectedToFallback"),
-                                                 FLAG("watch", R, NULL),
-                                                 END};
+static const struct mgmt_attr address_attrs[] = {
+    BASE,
+    SHOWN("key"),
+    SHOWN("distribution"),
+    COUNT("inProcess"),
+    COUNT("subscriberCount"),
+    COUNT("remoteCount"),
+    LIST("remoteHostRouters", 0),
+    COUNT("deliveriesIngress"),
+    COUNT("deliveriesEgress"),
+    COUNT("deliveriesTransit"),
+    COUNT("deliveriesToContainer"),
+    COUNT("deliveriesFromContainer"),
+    COUNT("deliveriesEgressRouteContainer"),
+    COUNT("deliveriesIngressRouteContainer"),
+    COUNT("deliveriesEgressInterNetwork"),
+    COUNT("deliveriesIngressInterNetwork"),
+    COUNT("transitOutstanding"),
+    COUNT("trackedDeliveries"),
+    COUNT("priority"),
+    COUNT("deliveriesRedirectedToFallback"),
+    FLAG("watch", 0, NULL),
+    END,
+};
 
-static const struct mgmt_attr link_attrs[] = {BASE,
-                                              SHOWN("linkName"),
-                                              SHOWN("linkType"),
-                                              SHOWN("linkDir"),
-                                              SHOWN("owningAddr"),
-                                              COUNT("capacity"),
-                                              COUNT("undeliveredCount"),
-                                              COUNT("unsettledCount"),
-                                              COUNT("deliveryCount"),
-                                              SHOWN("connectionId"),
-                                              SHOWN("operStatus"),
-                                              COUNT("presettledCount"),
-                                              COUNT("droppedPresettledCount"),
-                                              COUNT("acceptedCount"),
-                                              COUNT("rejectedCount"),
-                                              COUNT("releasedCount"),
-                                              COUNT("modifiedCount"),
-                                              COUNT("deliveriesDelayed1Sec"),
-                                              COUNT("deliveriesDelayed10Sec"),
-                                              COUNT("deliveriesStuck"),
-                                              COUNT("openMovedStreams"),
-                                              LIST("ingressHistogram", R),
-                                              COUNT("priority"),
-                                              COUNT("settleRate"),
-                                              COUNT("creditAvailable"),
-                                              COUNT("zeroCreditSeconds"),
-                                              END};
+static const struct mgmt_attr link_attrs[] = {
+    BASE,
+    SHOWN("linkName"),
+    SHOWN("linkType"),
+    SHOWN("linkDir"),
+    SHOWN("owningAddr"),
+    COUNT("capacity"),
+    COUNT("undeliveredCount"),
+    COUNT("unsettledCount"),
+    COUNT("deliveryCount"),
+    SHOWN("connectionId"),
+    SHOWN("operStatus"),
+    COUNT("presettledCount"),
+    COUNT("droppedPresettledCount"),
+    COUNT("acceptedCount"),
+    COUNT("rejectedCount"),
+    COUNT("releasedCount"),
+    COUNT("modifiedCount"),
+    COUNT("deliveriesDelayed1Sec"),
+    COUNT("deliveriesDelayed10Sec"),
+    COUNT("deliveriesStuck"),
+    COUNT("openMovedStreams"),
+    LIST("ingressHistogram", 0),
+    COUNT("priority"),
+    COUNT("settleRate"),
+    COUNT("creditAvailable"),
+    COUNT("zeroCreditSeconds"),
+    END,
+};
 
-static const struct mgmt_attr connection_attrs[] = {BASE,
-                                                    SHOWN("host"),
-                                                    SHOWN("localSocket"),
-                                                    SHOWN("role"),
-                                                    SHOWN("protocol"),
-                                                    SHOWN("dir"),
-                                                    SHOWN("container"),
-                                                    SHOWN("sasl"),
-                                                    FLAG("isAuthenticated", R, NULL),
-                                                    SHOWN("user"),
-                                                    FLAG("isEncrypted", R, NULL),
-                                                    SHOWN("sslProto"),
-                                                    SHOWN("sslCipher"),
-                                                    MAP("properties", R),
-                                                    COUNT("sslSsf"),
-                                                    FLAG("ssl", R, NULL),
-                                                    FLAG("opened", R, NULL),
-                                                    FLAG("active", R, NULL),
-                                                    TEXT("adminStatus", U, NULL),
-                                                    SHOWN("operStatus"),
-                                                    COUNT("uptimeSeconds"),
-                                                    COUNT("lastDlvSeconds"),
-                                                    FLAG("enableProtocolTrace", U, NULL),
-                                                    SHOWN("meshId"),
-                                                    COUNT("tlsOrdinal"),
-                                                    SHOWN("groupCorrelationId"),
-                                                    COUNT("groupOrdinal"),
-                                                    END};
+static const struct mgmt_attr connection_attrs[] = {
+    TEXT("name", 0, NULL),
+    SHOWN("identity"),
+    SHOWN("host"),
+    SHOWN("localSocket"),
+    SHOWN("role"),
+    SHOWN("protocol"),
+    SHOWN("dir"),
+    SHOWN("container"),
+    SHOWN("sasl"),
+    FLAG("isAuthenticated", 0, NULL),
+    SHOWN("user"),
+    FLAG("isEncrypted", 0, NULL),
+    SHOWN("sslProto"),
+    SHOWN("sslCipher"),
+    MAP("properties", 0),
+    COUNT("sslSsf"),
+    SHOWN("type"),
+    FLAG("ssl", 0, NULL),
+    FLAG("opened", 0, NULL),
+    FLAG("active", 0, NULL),
+    WORD("adminStatus", U, NULL, admin_statuses),
+    SHOWN("operStatus"),
+    COUNT("uptimeSeconds"),
+    COUNT("lastDlvSeconds"),
+    FLAG("enableProtocolTrace", U, NULL),
+    SHOWN("meshId"),
+    COUNT("tlsOrdinal"),
+    SHOWN("groupCorrelationId"),
+    COUNT("groupOrdinal"),
+    END,
+};
 
-static const struct mgmt_attr node_attrs[] = {BASE,
-                                              SHOWN("id"),
-                                              COUNT("protocolVersion"),
-                                              COUNT("instance"),
-                                              LIST("linkState", R),
-                                              SHOWN("nextHop"),
-                                              LIST("validOrigins", R),
-                                              SHOWN("address"),
-                                              COUNT("routerLink"),
-                                              COUNT("cost"),
-                                              COUNT("lastTopoChange"),
-                                              COUNT("index"),
-                                              END};
+static const struct mgmt_attr node_attrs[] = {
+    BASE,
+    SHOWN("id"),
+    COUNT("protocolVersion"),
+    COUNT("instance"),
+    LIST("linkState", 0),
+    SHOWN("nextHop"),
+    LIST("validOrigins", 0),
+    SHOWN("address"),
+    COUNT("routerLink"),
+    COUNT("cost"),
+    COUNT("lastTopoChange"),
+    COUNT("index"),
+    END,
+};
 
-static const struct mgmt_attr tcp_connection_attrs[] = {BASE,
-                                                        SHOWN("address"),
-                                                        SHOWN("host"),
-                                                        SHOWN("direction"),
-                                                        COUNT("bytesIn"),
-                                                        COUNT("bytesOut"),
-                                                        COUNT("uptimeSeconds"),
-                                                        COUNT("lastInSeconds"),
-                                                        COUNT("lastOutSeconds"),
-                                                        END};
+static const struct mgmt_attr allocator_attrs[] = {
+    BASE,
+    SHOWN("typeName"),
+    COUNT("typeSize"),
+    COUNT("transferBatchSize"),
+    COUNT("localFreeListMax"),
+    COUNT("globalFreeListMax"),
+    COUNT("totalAllocFromHeap"),
+    COUNT("totalFreeToHeap"),
+    COUNT("heldByThreads"),
+    COUNT("batchesRebalancedToThreads"),
+    COUNT("batchesRebalancedToGlobal"),
+    END,
+};
+
+static const struct mgmt_attr tcp_connection_attrs[] = {
+    BASE,
+    SHOWN("address"),
+    SHOWN("host"),
+    SHOWN("direction"),
+    COUNT("bytesIn"),
+    COUNT("bytesOut"),
+    COUNT("uptimeSeconds"),
+    COUNT("lastInSeconds"),
+    COUNT("lastOutSeconds"),
+    END,
+};
+
+static const struct mgmt_attr policy_attrs[] = {
+    BASE,
+    NUMBER("maxConnections", C, "65535", 0, BIG),
+    NUMBER("maxMessageSize", C, NULL, 0, INT64_MAX),
+    FLAG("enableVhostPolicy", C, "false"),
+    FLAG("enableVhostNamePatterns", C, "false"),
+    TEXT("policyDir", C, NULL),
+    TEXT("defaultVhost", C, "$default"),
+    COUNT("connectionsProcessed"),
+    COUNT("connectionsDenied"),
+    COUNT("connectionsCurrent"),
+    COUNT("linksDenied"),
+    COUNT("maxMessageSizeDenied"),
+    COUNT("totalDenials"),
+    END,
+};
+
+static const struct mgmt_attr vhost_attrs[] = {
+    BASE,
+    TEXT("hostname", C | NEEDED, NULL),
+    NUMBER("maxConnections", CU, "65535", 0, 65535),
+    NUMBER("maxMessageSize", CU, NULL, 0, INT64_MAX),
+    NUMBER("maxConnectionsPerUser", CU, "65535", 0, 65535),
+    NUMBER("maxConnectionsPerHost", CU, "65535", 0, 65535),
+    FLAG("allowUnknownUser", CU, "false"),
+    TEXT("aliases", CU, NULL),
+    MAP("groups", CU),
+    END,
+};
+
+static const struct mgmt_attr vhost_group_attrs[] = {
+    BASE,
+    TEXT("users", 0, NULL),
+    TEXT("remoteHosts", 0, NULL),
+    NUMBER("maxFrameSize", 0, NULL, 0, BIG),
+    NUMBER("maxMessageSize", 0, NULL, 0, INT64_MAX),
+    NUMBER("maxSessionWindow", 0, NULL, 0, BIG),
+    NUMBER("maxSessions", 0, NULL, 0, 65535),
+    NUMBER("maxSenders", 0, NULL, 0, 65535),
+    NUMBER("maxReceivers", 0, NULL, 0, 65535),
+    FLAG("allowDynamicSource", 0, "false"),
+    FLAG("allowAnonymousSender", 0, "false"),
+    FLAG("allowUserIdProxy", 0, "false"),
+    FLAG("allowWaypointLinks", 0, "true"),
+    FLAG("allowFallbackLinks", 0, "true"),
+    FLAG("allowDynamicLinkRoutes", 0, "true"),
+    FLAG("allowAdminStatusUpdate", 0, "true"),
+    SHOWN("sources"),
+    SHOWN("targets"),
+    SHOWN("sourcePattern"),
+    SHOWN("targetPattern"),
+    NUMBER("maxConnectionsPerUser", 0, NULL, 0, 65535),
+    NUMBER("maxConnectionsPerHost", 0, NULL, 0, 65535),
+    END,
+};
+
+static const struct mgmt_attr vhost_stats_attrs[] = {
+    BASE,
+    SHOWN("id"),
+    COUNT("connectionsApproved"),
+    COUNT("connectionsDenied"),
+    COUNT("connectionsCurrent"),
+    MAP("perUserState", 0),
+    MAP("perHostState", 0),
+    COUNT("sessionDenied"),
+    COUNT("senderDenied"),
+    COUNT("receiverDenied"),
+    COUNT("maxMessageSizeDenied"),
+    END,
+};
 
 enum {
     CREATE = MGMT_OP_CREATE,
     READ = MGMT_OP_READ,
     UPDATE = MGMT_OP_UPDATE,
     DELETE = MGMT_OP_DELETE,
+    ALL = CREATE | READ | UPDATE | DELETE,
 };
 
-#define TYPE(id, name, config, ops, in_config, single, attrs)                                      \
-    static const struct mgmt_type id = {name, config, ops, in_config, single, attrs}
+enum { CONFIG = 1, SINGLE = 2 };
 
-TYPE(router, "router", NULL, READ, true, true, router_attrs);
-TYPE(metrics, "routerMetrics", NULL, READ, false, true, metrics_attrs);
-TYPE(network, "network", NULL, READ | UPDATE, true, true, network_attrs);
-TYPE(site, "site", NULL, READ, true, true, site_attrs);
-TYPE(ssl_profile, "sslProfile", NULL, CREATE | READ | UPDATE | DELETE, true, false,
-     ssl_profile_attrs);
-TYPE(proxy_profile, "proxyProfile", NULL, CREATE | READ | UPDATE | DELETE, true, false,
-     proxy_profile_attrs);
-TYPE(listener, "listener", NULL, CREATE | READ | DELETE, true, false, listener_attrs);
-TYPE(connector, "connector", NULL, CREATE | READ | DELETE, true, false, connector_attrs);
-TYPE(tcp_listener, "tcpListener", NULL, CREATE | READ | UPDATE | DELETE, true, false,
-     tcp_listener_attrs);
-TYPE(tcp_connector, "tcpConnector", NULL, CREATE | READ | DELETE, true, false, tcp_connector_attrs);
-TYPE(listener_address, "listenerAddress", NULL, CREATE | READ | DELETE, true, false,
-     listener_address_attrs);
-TYPE(log_type, "log", NULL, READ | UPDATE, true, false, log_attrs);
-TYPE(log_stats, "logStats", NULL, READ, false, false, log_stats_attrs);
-TYPE(config_address, "router.config.address", "address", CREATE | READ | DELETE, true, false,
-     config_address_attrs);
-TYPE(auto_link, "router.config.autoLink", "autoLink", CREATE | READ | DELETE, true, false,
-     auto_link_attrs);
-TYPE(address, "router.address", NULL, READ, false, false, address_attrs);
-TYPE(link, "router.link", NULL, READ, false, false, link_attrs);
-TYPE(connection, "connection", NULL, READ | UPDATE, false, false, connection_attrs);
-TYPE(node, "router.node", NULL, READ, false, false, node_attrs);
-TYPE(tcp_connection, "tcpConnection", NULL, READ, false, false, tcp_connection_attrs);
+#define TYPE(id, n, c, o, f)                                                                       \
+    static const struct mgmt_type id##_type = {.name = n,                                          \
+                                               .config_name = c,                                   \
+                                               .ops = o,                                           \
+                                               .in_config = ((f)&CONFIG) != 0,                     \
+                                               .is_single = ((f)&SINGLE) != 0,                     \
+                                               .attrs = id##_attrs}
 
-const struct mgmt_type *const mgmt_types[] = {&router,
-                                              &metrics,
-                                              &network,
-                                              &site,
-                                              &ssl_profile,
-                                              &proxy_profile,
-                                              &listener,
-                                              &connector,
-                                              &tcp_listener,
-                                              &tcp_connector,
-                                              &listener_address,
-                                              &log_type,
-                                              &log_stats,
-                                              &config_address,
-                                              &auto_link,
-                                              &address,
-                                              &link,
-                                              &connection,
-                                              &node,
-                                              &tcp_connection,
-                                              NULL};
+TYPE(router, "router", NULL, READ, CONFIG | SINGLE);
+TYPE(metrics, "routerMetrics", NULL, READ, SINGLE);
+TYPE(network, "network", NULL, READ | UPDATE, CONFIG | SINGLE);
+TYPE(site, "site", NULL, READ, CONFIG | SINGLE);
+TYPE(ssl_profile, "sslProfile", NULL, ALL, CONFIG);
+TYPE(proxy_profile, "proxyProfile", NULL, ALL, CONFIG);
+TYPE(listener, "listener", NULL, CREATE | READ | DELETE, CONFIG);
+TYPE(connector, "connector", NULL, CREATE | READ | DELETE, CONFIG);
+TYPE(tcp_listener, "tcpListener", NULL, ALL, CONFIG);
+TYPE(tcp_connector, "tcpConnector", NULL, CREATE | READ | DELETE, CONFIG);
+TYPE(listener_address, "listenerAddress", NULL, CREATE | READ | DELETE, CONFIG);
+TYPE(log, "log", NULL, READ | UPDATE, CONFIG);
+TYPE(log_stats, "logStats", NULL, READ, 0);
+TYPE(config_address, "router.config.address", "address", CREATE | READ | DELETE, CONFIG);
+TYPE(auto_link, "router.config.autoLink", "autoLink", CREATE | READ | DELETE, CONFIG);
+TYPE(address, "router.address", NULL, READ, 0);
+TYPE(link, "router.link", NULL, READ, 0);
+TYPE(connection, "connection", NULL, READ | UPDATE, 0);
+TYPE(node, "router.node", NULL, READ, 0);
+TYPE(allocator, "allocator", NULL, READ, 0);
+TYPE(tcp_connection, "tcpConnection", NULL, READ, 0);
+TYPE(policy, "policy", NULL, READ, CONFIG | SINGLE);
+TYPE(vhost, "vhost", NULL, ALL, CONFIG);
+TYPE(vhost_group, "vhostUserGroupSettings", NULL, READ, 0);
+TYPE(vhost_stats, "vhostStats", NULL, READ, 0);
+
+const struct mgmt_type *const mgmt_types[] = {
+    &router_type,
+    &metrics_type,
+    &network_type,
+    &site_type,
+    &ssl_profile_type,
+    &proxy_profile_type,
+    &listener_type,
+    &connector_type,
+    &tcp_listener_type,
+    &tcp_connector_type,
+    &listener_address_type,
+    &log_type,
+    &log_stats_type,
+    &config_address_type,
+    &auto_link_type,
+    &address_type,
+    &link_type,
+    &connection_type,
+    &node_type,
+    &allocator_type,
+    &tcp_connection_type,
+    &policy_type,
+    &vhost_type,
+    &vhost_group_type,
+    &vhost_stats_type,
+    NULL,
+};
 
 const struct mgmt_type *mgmt_find_type(struct str name)
 {
-    if (str_starts(name, STR("io.skupper.router.")))
+    bool is_full = str_starts(name, STR("io.skupper.router."));
+
+    if (is_full)
         name = str_skip(name, strlen("io.skupper.router."));
-    for (int i = 0; mgmt_types[i]; i++)
+    for (int i = 0; mgmt_types[i]; i++) {
+        const char *config_name = mgmt_types[i]->config_name;
+
         if (str_is(name, mgmt_types[i]->name) ||
-            (mgmt_types[i]->config_name && str_is(name, mgmt_types[i]->config_name)))
+            (!is_full && config_name && str_is(name, config_name)))
             return mgmt_types[i];
+    }
     return NULL;
 }

@@ -98,7 +98,8 @@ void tls_expect_host(SSL *ssl, const char *host)
     }
     X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
     X509_VERIFY_PARAM_set1_host(param, host, 0);
-    SSL_set_tlsext_host_name(ssl, host);
+    // The macro for this drops const, which clang refuses.
+    SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, (void *)(uintptr_t)host);
 }
 
 void tls_describe(struct net_stream *s)

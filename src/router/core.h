@@ -94,10 +94,10 @@ struct memo {
 };
 
 enum link_kind {
-    LINK_ENDPOINT, // of a client
-    LINK_CONTROL,  // routing protocol
-    LINK_DATA,     // inter-router, of one priority
-    LINK_STREAM,   // inter-router, one stream at a time
+    LINK_ENDPOINT,  // of a client
+    LINK_CONTROL,   // routing protocol
+    LINK_DATA,      // inter-router, of one priority
+    LINK_STREAM,    // inter-router, one stream at a time
     LINK_UPLINK,    // of an edge router: everything that is not local, outwards
     LINK_DOWNLINK,  // … and everything for it, inwards
     LINK_PROXY_IN,  // an edge router's, for an address it has consumers for

@@ -2,8 +2,7 @@
 // The insides of the routing engine, shared by its own sources. The essay is in routing.c.
 #pragma once
 
-#include "amqp/codec.h"
-#include "amqp/message.h"
+#include "amqp/amqp.h"
 #include "base/list.h"
 #include "base/map.h"
 #include "router/routing.h"

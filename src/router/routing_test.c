@@ -3,8 +3,7 @@
 
 #include <stdlib.h>
 
-#include "amqp/codec.h"
-#include "amqp/message.h"
+#include "amqp/amqp.h"
 #include "base/mem.h"
 #include "router/routing.h"
 

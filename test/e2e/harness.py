@@ -24,6 +24,20 @@ PEER = os.environ.get("PEER_SKROUTERD", "")
 TIMEOUT = float(os.environ.get("E2E_TIMEOUT", "30"))
 
 
+def flush(connection):
+    """What the client's library has queued is on its way."""
+    connection.wait(lambda: connection.conn.transport.pending() <= 0)
+
+
+def take(receiver, timeout=TIMEOUT):
+    """The body of the next message, accepted if it waits for that."""
+    message = receiver.receive(timeout=timeout)
+    if receiver.fetcher.unsettled:
+        receiver.accept()
+    flush(receiver.connection)
+    return message.body
+
+
 def free_port():
     with socket.socket() as s:
         s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -112,6 +126,12 @@ class Router:
     def kill(self):
         self.process.kill()
         self.process.wait(TIMEOUT)
+
+    def receiver(self, address, credit=10, **kwargs):
+        """A receiver on a connection of its own, whose credit the router has."""
+        receiver = self.connect().create_receiver(address, credit=credit, **kwargs)
+        flush(receiver.connection)
+        return receiver
 
     def stop(self):
         """Ends it in peace; its exit status must be 0."""

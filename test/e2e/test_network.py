@@ -4,7 +4,7 @@
 import threading
 
 import pytest
-from harness import free_port, inter_router, link_to
+from harness import free_port, inter_router, link_to, take
 from proton import Delivery, Message
 from proton.reactor import AtMostOnce
 
@@ -40,8 +40,7 @@ def exchange(sender_at, receiver_at, address, count=5):
         lambda: states.extend(sender.send(Message(body=i), timeout=TIMEOUT).remote_state
                               for i in range(count)))
     for i in range(count):
-        assert receiver.receive(timeout=TIMEOUT).body == i
-        receiver.accept()
+        assert take(receiver) == i
     thread.join(TIMEOUT)
     assert states == [Delivery.ACCEPTED] * count
     s.close()
@@ -68,17 +67,14 @@ def test_multicast_reaches_every_subscriber_once(routers):
         in_background(lambda: sender.send(Message(body=("warm", first)), timeout=TIMEOUT))
         for i, r in enumerate(receivers):
             try:
-                seen[i].add(tuple(r.receive(timeout=0.5).body))
-                r.accept()
+                seen[i].add(tuple(take(r, 0.5)))
             except Exception:
                 pass
         first += 1
     in_background(lambda: sender.send(Message(body="last"), timeout=TIMEOUT))
     for r in receivers:
         while True:
-            body = r.receive(timeout=TIMEOUT).body
-            r.accept()
-            if body == "last":
+            if take(r) == "last":
                 break
     for k in connections + [s]:
         k.close()
@@ -107,8 +103,7 @@ def test_a_large_message_streams_across(routers):
     s = a.connect()
     sender = s.create_sender("big")
     thread = in_background(lambda: sender.send(Message(body=body), timeout=60))
-    assert receiver.receive(timeout=60).body == body
-    receiver.accept()
+    assert take(receiver, 60) == body
     thread.join(TIMEOUT)
     s.close()
     k.close()

@@ -4,6 +4,7 @@
 import threading
 
 import pytest
+from harness import flush, take
 from proton import Delivery, Message
 from proton.reactor import AtLeastOnce, AtMostOnce
 from proton.utils import LinkDetached, SendException
@@ -17,14 +18,13 @@ def router(routers):
 
 
 def test_a_message_reaches_its_consumer_and_is_accepted(router):
-    c = router.connect()
-    receiver = c.create_receiver("a")
-    sender = c.create_sender("a")
-    in_background(lambda: sender.send(Message(body="hello")))
-    message = receiver.receive(timeout=TIMEOUT)
-    receiver.accept()
-    assert message.body == "hello"
-    c.close()
+    receiver = router.receiver("a")
+    got = []
+    thread = in_background(lambda: got.extend(send(router, "a", [Message(body="hello")])))
+    assert take(receiver) == "hello"
+    thread.join(TIMEOUT)
+    assert got == [Delivery.ACCEPTED]
+    receiver.connection.close()
 
 
 def in_background(work):
@@ -60,6 +60,7 @@ def test_the_outcome_is_the_consumers(router, settle, state):
     thread = in_background(lambda: got.extend(send(router, "a", [Message(body=1)])))
     receiver.receive(timeout=TIMEOUT)
     settle(receiver)
+    flush(c)
     # A released message of a balanced address comes back to its sender, not to us.
     thread.join(TIMEOUT)
     assert got == [state]
@@ -68,8 +69,7 @@ def test_the_outcome_is_the_consumers(router, settle, state):
 
 def test_balanced_shares_and_multicast_copies(router):
     for address, want in (("work", 10), ("mc/news", 20)):
-        connections = [router.connect(), router.connect()]
-        receivers = [c.create_receiver(address, credit=20) for c in connections]
+        receivers = [router.receiver(address, credit=20) for _ in range(2)]
         sender_connection = router.connect()
         sender = sender_connection.create_sender(address, options=AtMostOnce())
         for i in range(10):
@@ -80,7 +80,7 @@ def test_balanced_shares_and_multicast_copies(router):
                 bodies.append(r.receive(timeout=TIMEOUT).body)
         assert len(bodies) == want
         assert set(bodies) == set(range(10))
-        for c in connections + [sender_connection]:
+        for c in [r.connection for r in receivers] + [sender_connection]:
             c.close()
 
 
@@ -90,7 +90,7 @@ def test_without_a_consumer_there_is_no_credit_and_one_brings_it(router):
     assert sender.link.credit == 0
     other = router.connect()
     receiver = other.create_receiver("nobody", credit=1)
-    in_background(lambda: (receiver.receive(timeout=TIMEOUT), receiver.accept()))
+    in_background(lambda: take(receiver))
     assert sender.send(Message(body="now"), timeout=TIMEOUT).remote_state == Delivery.ACCEPTED
     other.close()
     c.close()
@@ -98,11 +98,11 @@ def test_without_a_consumer_there_is_no_credit_and_one_brings_it(router):
 
 def test_an_anonymous_sender_names_the_address_in_each_message(router):
     c = router.connect()
-    receiver = c.create_receiver("x")
-    sender = router.connect().create_sender(None)
-    in_background(lambda: sender.send(Message(address="x", body="to x")))
-    assert receiver.receive(timeout=TIMEOUT).body == "to x"
-    receiver.accept()
+    receiver = router.receiver("x")
+    sender = c.create_sender(None)
+    thread = in_background(lambda: sender.send(Message(address="x", body="to x")))
+    assert take(receiver) == "to x"
+    thread.join(TIMEOUT)
     with pytest.raises(SendException) as e:
         sender.send(Message(address="nowhere", body=1), timeout=TIMEOUT)
     assert e.value.state == Delivery.RELEASED
@@ -120,6 +120,7 @@ def test_requests_are_answered_over_a_dynamic_address(router):
     def serve():
         request = requests.receive(timeout=TIMEOUT)
         requests.accept()
+        flush(service)
         replies.send(Message(address=request.reply_to, body=request.body.upper(),
                              correlation_id=request.id))
 
@@ -141,9 +142,7 @@ def test_any_size_arrives_whole(router, size, options):
     receiver = c.create_receiver("big", credit=1)
     body = bytes(i * 7 % 251 for i in range(1000)) * (size // 1000 + 1)
     in_background(lambda: send(router, "big", [Message(body=body[:size])], options))
-    message = receiver.receive(timeout=60)
-    receiver.accept()
-    assert message.body == body[:size]
+    assert take(receiver, 60) == body[:size]
     c.close()
 
 
@@ -160,14 +159,12 @@ def test_order_is_kept_over_many_messages(router):
     receiver = c.create_receiver("ordered", credit=100)
     in_background(lambda: send(router, "ordered", [Message(body=i) for i in range(2000)]))
     for i in range(2000):
-        assert receiver.receive(timeout=TIMEOUT).body == i
-        receiver.accept()
+        assert take(receiver) == i
     c.close()
 
 
 def test_a_consumer_that_dies_gives_back_what_it_did_not_see(router):
     c = router.connect()
-    sender = c.create_sender("fragile")
     dying = router.connect()
     receiver = dying.create_receiver("fragile", credit=1)
     got = []
@@ -178,5 +175,4 @@ def test_a_consumer_that_dies_gives_back_what_it_did_not_see(router):
     dying.close()
     thread.join(TIMEOUT)
     assert got == [Delivery.MODIFIED]
-    del sender
     c.close()
