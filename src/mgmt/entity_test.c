@@ -89,7 +89,7 @@ TEST(rows_come_in_the_order_that_tools_rely_on)
         int place;
     } rows[] = {
         {"router.address", "key", 3},   {"router.address", "watch", 22},
-        {"router.link", "linkName", 3}, {"router.link", "zeroCreditSeconds", 25},
+        {"router.link", "linkName", 3}, {"router.link", "zeroCreditSeconds", 27},
         {"connection", "type", 16},     {"connection", "host", 2},
         {"connection", "container", 7}, {"connection", "groupOrdinal", 28},
         {"address", "pattern", 5},      {"autoLink", "lastError", 10},

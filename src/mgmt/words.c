@@ -47,7 +47,7 @@ static int distance(struct str a, struct str b)
 
 static bool is_part(struct str a, struct str b)
 {
-    enum { TELLING = 3 };
+    enum { TELLING = 2 };
 
     return a.len >= TELLING && b.len >= TELLING && (str_starts(a, b) || str_starts(b, a));
 }
