@@ -180,6 +180,7 @@ struct address *address_obtain(struct router *r, struct str text)
 static void address_free(struct address *a)
 {
     free((char *)(uintptr_t)a->key.ptr);
+    free(a->inside);
     free(a->remotes);
     free(a->outstanding);
     free(a);
@@ -202,9 +203,9 @@ bool address_has_destination(const struct address *a)
 
 static bool is_unused(const struct address *a)
 {
-    return !a->is_pinned && !a->inside && a->consumer_count == 0 && a->producer_count == 0 &&
-           a->remote_count == 0 && a->waiting_count == 0 && a->delivery_refs == 0 && !a->proxy_in &&
-           !a->proxy_out;
+    return !a->is_pinned && !a->is_watched && !a->inside && a->consumer_count == 0 &&
+           a->producer_count == 0 && a->remote_count == 0 && a->waiting_count == 0 &&
+           a->delivery_refs == 0 && !a->proxy_in && !a->proxy_out;
 }
 
 void address_changed(struct router *r, struct address *a)

@@ -55,7 +55,8 @@ struct remote {
 
 // An in-process consumer: gets whole messages.
 struct inside {
-    void (*receive)(struct router *r, const struct amqp_msg *msg, struct str bytes);
+    router_receive *receive;
+    void *user;
 };
 
 struct address {
@@ -65,8 +66,8 @@ struct address {
     struct list consumers; // out links: router_link.on_address; the next to serve is first
     struct list producers; // in links with this fixed target
     uint32_t consumer_count, producer_count;
-    uint32_t proxy_count; // consumers that stand for another router's (edge)
-    const struct inside *inside;
+    uint32_t proxy_count;  // consumers that stand for another router's (edge)
+    struct inside *inside; // owned
     struct remote *remotes;
     uint32_t remote_count, remote_size;
     uint32_t remote_next;  // round robin among equals
@@ -74,8 +75,9 @@ struct address {
     uint32_t outstanding_size;
     struct list waiting; // outgoing.on_link: for the first local consumer that has credit
     uint32_t waiting_count;
-    bool all_nodes; // topological multicast: every router is a destination
-    bool is_pinned; // never freed
+    bool all_nodes;  // topological multicast: every router is a destination
+    bool is_pinned;  // never freed; what is inside is for this router alone
+    bool is_watched; // something inside sends to it
     bool had_destination, is_published;
     struct list on_changed;                   // router.changed_addresses
     uint32_t delivery_refs;                   // deliveries that name it

@@ -232,8 +232,8 @@ static void announce_mesh(struct router_conn *c)
 // Local consumers make the edge a consumer of the interior, local producers a producer.
 static void proxy(struct router *r, struct address *a)
 {
-    bool consumes = a->consumer_count > a->proxy_count;
-    bool produces = a->producer_count > 0;
+    bool consumes = a->consumer_count > a->proxy_count || a->inside;
+    bool produces = a->producer_count > 0 || a->is_watched;
     struct str text = str_skip(a->key, 1);
 
     if (consumes && !a->proxy_in)
@@ -253,7 +253,7 @@ static void proxy(struct router *r, struct address *a)
 
 void edge_proxy_changed(struct router *r, struct address *a)
 {
-    if (r->uplink && a->key.ptr[0] == 'M' && !a->inside)
+    if (r->uplink && a->key.ptr[0] == 'M' && !a->is_pinned)
         proxy(r, a);
 }
 

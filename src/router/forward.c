@@ -454,11 +454,11 @@ static void count_direction(struct router *r, const struct arrival *a, struct ad
     }
 }
 
-static bool send_inside(struct router *r, struct arrival *a, struct address *to)
+static bool send_inside(struct arrival *a, struct address *to)
 {
     if (!a->is_complete)
         return false;
-    to->inside->receive(r, &a->msg, a->bytes);
+    to->inside->receive(to->inside->user, str_skip(a->bytes, a->msg.ra_len));
     a->was_sent = true;
     return true;
 }
@@ -468,7 +468,7 @@ static bool send(struct router *r, struct arrival *a, struct address *to)
     if (r->routing && a->msg.ra.trace_count > (uint32_t)routing_radius(r->routing) + 1)
         return false;
     if (to->inside)
-        return send_inside(r, a, to);
+        return send_inside(a, to);
     switch (to->treatment) {
     case ROUTER_FLOOD:
     case ROUTER_MULTICAST:
@@ -585,7 +585,8 @@ bool forward_inside(struct router *r, struct str to, struct str bytes)
 
     if (amqp_msg_scan(bytes, true, AMQP_SCAN_PROPERTIES, &a.msg) < 0)
         return false;
-    a.msg.ra.to_override = to;
+    if (!str_eq(a.msg.to, to))
+        a.msg.ra.to_override = to;
     forward(r, &a);
     return a.was_sent || a.delivery;
 }

@@ -1,40 +1,92 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <stdlib.h>
 
+#include "base/err.h"
+#include "base/mem.h"
 #include "router/core.h"
 
-// Consumers inside the router. Management is one: the request goes to the agent, its answer is
-// routed like any message.
+// Consumers and senders inside the router. Management is one: the request goes to the agent, its
+// answer is routed like any message.
 
-static void management(struct router *r, const struct amqp_msg *msg, struct str bytes)
+static void management(void *user, struct str message)
 {
+    struct router *r = user;
     struct amqp_writer response;
     char *reply_to = NULL;
 
     if (!r->agent)
         return;
     amqp_writer_init(&response);
-    if (mgmt_agent_handle(r->agent, str_skip(bytes, msg->ra_len), &reply_to, &response))
+    if (mgmt_agent_handle(r->agent, message, &reply_to, &response))
         forward_inside(r, str_of(reply_to), amqp_written(&response));
     free(reply_to);
     amqp_writer_fini(&response);
 }
 
-static const struct inside management_consumer = {management};
+static void put_inside(struct address *a, router_receive *receive, void *user)
+{
+    a->inside = xcalloc(1, sizeof(*a->inside));
+    *a->inside = (struct inside){receive, user};
+    a->treatment = ROUTER_CLOSEST;
+}
 
-static void add(struct router *r, struct str key, const struct inside *consumer)
+static void add_management(struct router *r, struct str key)
 {
     struct address *a = address_obtain_key(r, key);
 
-    a->inside = consumer;
-    a->treatment = ROUTER_CLOSEST;
+    put_inside(a, management, r);
     a->is_pinned = true;
     a->had_destination = true;
 }
 
 void inside_init(struct router *r)
 {
-    add(r, STR("M$management"), &management_consumer);
-    add(r, STR("L$management"), &management_consumer);
-    add(r, STR("L$_management_internal"), &management_consumer);
+    add_management(r, STR("M$management"));
+    add_management(r, STR("L$management"));
+    add_management(r, STR("L$_management_internal"));
+}
+
+int router_consume(struct router *r, const char *address, router_receive *receive, void *user)
+{
+    struct address *a = address_obtain(r, str_of(address));
+
+    if (!a || a->key.ptr[0] != 'M')
+        return ERR_INVALID;
+    if (a->inside)
+        return ERR_EXISTS;
+    put_inside(a, receive, user);
+    address_changed(r, a);
+    router_settle(r);
+    return 0;
+}
+
+void router_unconsume(struct router *r, const char *address)
+{
+    struct address *a = address_find(r, str_of(address));
+
+    if (!a || a->is_pinned)
+        return;
+    free(a->inside);
+    a->inside = NULL;
+    address_changed(r, a);
+    router_settle(r);
+}
+
+void router_watch(struct router *r, const char *address)
+{
+    struct address *a = address_obtain(r, str_of(address));
+
+    if (!a)
+        return;
+    a->is_watched = true;
+    address_changed(r, a);
+    router_settle(r);
+}
+
+bool router_send(struct router *r, const char *to, struct str message)
+{
+    bool sent = forward_inside(r, str_of(to), message);
+
+    router_settle(r);
+    return sent;
 }

@@ -368,7 +368,8 @@ void network_control(struct router_link *l, struct str bytes)
 
 void network_publish(struct router *r, struct address *a)
 {
-    bool is_own = a->consumer_count > 0 && (a->key.ptr[0] == 'M' || a->key.ptr[0] == 'H');
+    bool is_here = a->consumer_count > 0 || (a->inside && !a->is_pinned);
+    bool is_own = is_here && (a->key.ptr[0] == 'M' || a->key.ptr[0] == 'H');
 
     if (!r->routing || is_own == a->is_published)
         return;

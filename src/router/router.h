@@ -76,6 +76,22 @@ int router_address_config(struct router *r, struct str text, bool is_prefix,
                           enum router_treatment treatment, int priority);
 int router_address_unconfig(struct router *r, struct str text, bool is_prefix);
 
+// ---------------------------------------------------------------------------------------- inside
+
+// Consumers and senders inside the process: whole messages of up to 1 MiB, their sections without
+// annotations.
+typedef void router_receive(void *user, struct str message);
+
+// Makes `receive` the one consumer of a mobile address in this router, known to the whole network;
+// returns 0, ERR_EXISTS or ERR_INVALID. It may send, and must leave consumers as they are.
+int router_consume(struct router *r, const char *address, router_receive *receive, void *user);
+void router_unconsume(struct router *r, const char *address);
+// The address is sent to from inside: it stays known, so that router_destinations() tells, on an
+// edge router too, whether anybody listens.
+void router_watch(struct router *r, const char *address);
+// Sends a message, pre-settled; false when it found nobody.
+bool router_send(struct router *r, const char *to, struct str message);
+
 // ----------------------------------------------------------------------------------- connections
 
 struct router_conn_opts {

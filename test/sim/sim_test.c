@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sim.h"
 
+#include "base/err.h"
 #include "check.h"
 
 enum { BLOCK = 4096 };
@@ -169,10 +170,65 @@ TEST(memory_is_back_at_its_start_once_idle)
     sim_free(s);
 }
 
+struct got {
+    uint32_t count;
+    char text[64];
+};
+
+static void count_message(void *user, struct str message)
+{
+    struct got *got = user;
+
+    got->count++;
+    CHECK(message.len <= sizeof(got->text));
+    memcpy(got->text, message.ptr, message.len);
+}
+
+static bool knows_a_consumer(struct sim *s, void *router)
+{
+    (void)s;
+    return router_destinations(router, "y") > 0;
+}
+
+static bool has_got(struct sim *s, void *user)
+{
+    const struct got *got = user;
+
+    (void)s;
+    return got->count > 0;
+}
+
+// An amqp-value section; none of the others is needed.
+#define SAYS_HI STR("\0\x53\x77\xa1\x02hi")
+
+TEST(ends_inside_two_routers_meet_over_the_network)
+{
+    struct sim *s = line_of(3);
+    struct got got = {0}, same = {0};
+
+    CHECK(sim_run(s, 1000, sim_routes_are_right, NULL));
+    router_watch(sim_router(s, 0), "y");
+    CHECK(!router_send(sim_router(s, 0), "y", SAYS_HI));
+    CHECK_EQ(router_consume(sim_router(s, 2), "y", count_message, &got), 0);
+    CHECK_EQ(router_consume(sim_router(s, 2), "y", count_message, &same), ERR_EXISTS);
+    CHECK(sim_run(s, 3000, knows_a_consumer, sim_router(s, 0)));
+    CHECK(router_send(sim_router(s, 0), "y", SAYS_HI));
+    CHECK(sim_run(s, 1000, has_got, &got));
+    CHECK(memcmp(got.text, SAYS_HI.ptr, SAYS_HI.len) == 0);
+    router_unconsume(sim_router(s, 2), "y");
+    sim_run(s, 3000, NULL, NULL);
+    CHECK(!knows_a_consumer(s, sim_router(s, 0)));
+    CHECK(!router_send(sim_router(s, 0), "y", SAYS_HI));
+    CHECK_EQ(got.count, 1);
+    CHECK_EQ(same.count, 0);
+    sim_free(s);
+}
+
 TEST_MAIN(CASE(a_line_of_five_knows_its_routes_within_a_second),
           CASE(messages_cross_the_line_and_are_accepted_once),
           CASE(multicast_gives_everybody_each_message_once),
           CASE(a_ring_heals_at_once_when_a_link_is_cut),
           CASE(a_pulled_cable_is_noticed_within_a_second),
           CASE(what_a_lost_router_had_is_settled_with_the_truth),
-          CASE(memory_is_back_at_its_start_once_idle))
+          CASE(memory_is_back_at_its_start_once_idle),
+          CASE(ends_inside_two_routers_meet_over_the_network))
