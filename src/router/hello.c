@@ -40,20 +40,24 @@ static void send_hello(struct routing *rt, uint32_t link, struct mono now)
     l->hello_at = mono_add_ms(now, interval - rng_below(&rt->rng, interval / 8 + 1));
 }
 
-// Of several links to one neighbour the youngest carries its traffic (groups are replaced so).
+// Of several links to one neighbour the cheapest carries its traffic, of equals the youngest: so a
+// newer generation of certificates takes over (docs/protocol.md).
+static bool is_better(const struct rlink *a, const struct rlink *b)
+{
+    return a->cost != b->cost ? a->cost < b->cost : a->order > b->order;
+}
+
 static void choose_link(struct routing *rt, uint32_t number)
 {
     struct node *n = rt->nodes[number];
-    uint64_t order = 0;
 
     n->link = ROUTING_NO_LINK;
     for (uint32_t i = 0; i < rt->link_count; i++) {
         const struct rlink *l = rt->links + i;
 
-        if (l->is_adjacent && l->peer == number && l->order > order) {
+        if (l->is_adjacent && l->peer == number &&
+            (n->link == ROUTING_NO_LINK || is_better(l, rt->links + n->link)))
             n->link = i;
-            order = l->order;
-        }
     }
 }
 

@@ -93,7 +93,7 @@ void outgoing_wait(struct outgoing *o, struct address *a)
 
 bool goes_settled(bool is_presettled, const struct router_link *l)
 {
-    if (l->is_router && l->conn->is_ours)
+    if (l->is_router && l->conn->is_ours && l->kind != LINK_CONTROL)
         return false; // travels unsettled and marked, see RA_HELD
     return is_presettled || l->wants_settled;
 }
