@@ -212,7 +212,7 @@ void ls_note_gap(struct routing *rt, uint32_t number, struct mono now)
     struct mono at = may_come ? mono_add_ms(now, ROUTING_FLOOD_GRACE_MS) : now;
 
     if (!n->need_lsr && !n->need_mar)
-        n->ask_hold_ms = n->ask_count = 0;
+        n->ask_hold_ms = n->lsr_count = n->mar_count = 0;
     if (!n->need_lsr && n->heard_ls > n->ls_seq) {
         n->need_lsr = true;
         n->lsr_at = at;
@@ -221,7 +221,7 @@ void ls_note_gap(struct routing *rt, uint32_t number, struct mono now)
         n->need_mar = true;
         n->mar_at = at;
     }
-    if (n->need_lsr || n->need_mar)
+    if (n->is_reachable && (n->need_lsr || n->need_mar))
         rt_wake_node(rt, at);
 }
 
@@ -352,8 +352,10 @@ void ls_receive_lsu(struct routing *rt, uint32_t link, const struct ctl *m, stru
             return; // late, from before a restart
         rt_hear_instance(rt, number, m->instance, now);
     }
-    if (n->has_ls && m->ls_seq <= n->ls_seq)
+    if (n->has_ls && m->ls_seq <= n->ls_seq) {
+        n->need_lsr = n->heard_ls > n->ls_seq; // an answer, though it was known
         return;
+    }
     if (!ls_apply(rt, number, m->ls_seq, &m->peers, now)) {
         rt_note(rt, &rt->links[link].noted, NOTE_MALFORMED, number, link,
                 "malformed link state of %.*s ignored", STR_ARG(m->id));

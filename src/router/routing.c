@@ -406,8 +406,8 @@ void rt_check_gap(struct routing *rt, uint32_t number, struct mono now)
     n->need_lsr = n->heard_ls > n->ls_seq || (n->need_lsr && !n->has_ls);
     n->need_mar = n->heard_mobile > n->mobile_seq;
     n->lsr_at = n->mar_at = now;
-    n->ask_hold_ms = n->ask_count = 0;
-    if (n->need_lsr || n->need_mar)
+    n->ask_hold_ms = n->lsr_count = n->mar_count = 0;
+    if (n->is_reachable && (n->need_lsr || n->need_mar))
         rt_wake_node(rt, now);
 }
 
@@ -415,15 +415,18 @@ void rt_check_gap(struct routing *rt, uint32_t number, struct mono now)
 
 // First the next hop, then each neighbour in turn: while link states are lacking here, the next
 // hop's way to the node may lead back through us; that of all neighbours cannot.
-static uint32_t link_to_ask(const struct routing *rt, struct node *n)
+// Each kind of question has turns of its own, or two of them would share out the neighbours.
+static uint32_t link_to_ask(const struct routing *rt, const struct node *n, uint16_t turn)
 {
     uint32_t links[ASK_LINKS], count = 0;
-    uint32_t best = rt_link_to(rt, n, ROUTING_NO_LINK), turn = n->ask_count++;
+    uint32_t best = rt_link_to(rt, n, ROUTING_NO_LINK);
 
     for (uint32_t i = 0; i < rt->link_count && count < ASK_LINKS; i++)
-        if (rt->links[i].is_adjacent)
+        if (rt->links[i].is_adjacent && rt->nodes[rt->links[i].peer]->link == i)
             links[count++] = i;
-    return turn == 0 || count == 0 ? best : links[(turn - 1) % count];
+    if (count == 0 || (turn == 0 && best != ROUTING_NO_LINK))
+        return best;
+    return links[(turn + count - 1) % count];
 }
 
 // A question gets lost when a router on the way knows no route yet: ask again, ever more patiently.
@@ -434,16 +437,16 @@ static void ask_node(struct routing *rt, uint32_t number, struct mono now)
     bool ask_mar = n->need_mar && !mono_before(now, n->mar_at);
 
     if (ask_lsr || ask_mar) {
-        uint32_t link = link_to_ask(rt, n), hold = 2U * n->ask_hold_ms;
+        uint32_t hold = 2U * n->ask_hold_ms;
 
-        if (link == ROUTING_NO_LINK)
+        if (link_to_ask(rt, n, 1) == ROUTING_NO_LINK)
             return; // new paths will wake us
         hold = hold < ASK_AGAIN_MIN_MS ? ASK_AGAIN_MIN_MS : hold;
         n->ask_hold_ms = (uint16_t)(hold > ASK_AGAIN_MAX_MS ? ASK_AGAIN_MAX_MS : hold);
         if (ask_lsr)
-            ls_send_lsr(rt, number, link);
+            ls_send_lsr(rt, number, link_to_ask(rt, n, n->lsr_count++));
         if (ask_mar)
-            ma_send_mar(rt, number, link);
+            ma_send_mar(rt, number, link_to_ask(rt, n, n->mar_count++));
     }
     if (ask_lsr)
         n->lsr_at = mono_add_ms(now, n->ask_hold_ms);

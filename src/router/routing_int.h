@@ -146,7 +146,7 @@ struct node {
     uint8_t asked; // bits of enum part, asked for at `asked_at`
     struct mono asked_at, unreachable_at, ra_at;
     struct mono lsr_at, mar_at; // earliest next question
-    uint16_t ask_hold_ms, ask_count;
+    uint16_t ask_hold_ms, lsr_count, mar_count;
 };
 
 enum part { PART_LS = 1, PART_MA = 2 };

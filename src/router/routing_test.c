@@ -577,6 +577,55 @@ TEST(unanswered_questions_are_asked_again_and_again)
     routing_free(rt);
 }
 
+TEST(answer_that_tells_nothing_new_ends_the_question)
+{
+    struct routing *rt = make("ME", 5);
+    struct mono now = mono_add_ms(start, 100);
+
+    for (int i = 0; i < 2; i++) {
+        routing_link_up(rt, 1, 1, false, now);
+        hello(rt, 1, "N1", 100, now);
+        CHECK_EQ(count_op(rt, 1, "LSR"), 1); // a new link to it
+        RECEIVE(rt, 1, "LSU", "amqp:/_topo/0/ME/qdrouter", now, {"id", 0, "N1", NULL},
+                {"pv", 1, NULL, NULL}, {"instance", 100, NULL, NULL}, {"ls", 5, NULL, "ME"});
+        routing_tick(rt, mono_add_ms(now, 1000));
+        CHECK_EQ(count_op(rt, 1, "LSR"), 0);
+        routing_link_down(rt, 1, now);
+    }
+    routing_free(rt);
+}
+
+TEST(both_kinds_of_question_go_to_every_neighbour_in_turn)
+{
+    struct routing *rt = make_settled();
+    struct mono now = start;
+    struct routing_output out;
+    bool mar[3] = {false}, lsr[3] = {false};
+
+    RECEIVE(rt, 1, "RA", "amqp:/_topo/0/all/qdrouter", now, {"id", 0, "N1", NULL},
+            {"pv", 1, NULL, NULL}, {"instance", 100, NULL, NULL}, {"ls_seq", 6, NULL, NULL},
+            {"mobile_seq", 0, NULL, NULL});
+    now = mono_add_ms(now, 50);
+    RECEIVE(rt, 1, "RA", "amqp:/_topo/0/all/qdrouter", now, {"id", 0, "N1", NULL},
+            {"pv", 1, NULL, NULL}, {"instance", 100, NULL, NULL}, {"ls_seq", 6, NULL, NULL},
+            {"mobile_seq", 3, NULL, NULL});
+    drain(rt);
+    for (int i = 0; i < 200; i++) {
+        now = mono_add_ms(now, 100);
+        hello(rt, 1, "N1", 100, now);
+        hello(rt, 2, "N2", 100, now);
+        while (routing_next_output(rt, &out)) {
+            struct amqp_msg msg;
+
+            CHECK_EQ(amqp_msg_scan(out.bytes, true, AMQP_SCAN_BODY, &msg), 0);
+            lsr[out.link] = lsr[out.link] || str_is(msg.to, "amqp:/_topo/0/N1/qdrouter");
+            mar[out.link] = mar[out.link] || str_is(msg.to, "amqp:/_topo/0/N1/qdrouter.ma");
+        }
+    }
+    CHECK(lsr[1] && lsr[2] && mar[1] && mar[2]);
+    routing_free(rt);
+}
+
 TEST(address_that_comes_and_goes_within_the_hold_down_is_not_sent)
 {
     struct routing *rt = make_settled();
@@ -607,21 +656,33 @@ TEST(lost_link_acts_at_once)
     routing_free(rt);
 }
 
-TEST(younger_link_to_a_neighbour_takes_over)
+TEST(cheapest_link_to_a_neighbour_carries_its_traffic_of_equals_the_youngest)
 {
-    struct routing *rt = make_settled();
+    static const struct {
+        const char *why;
+        int cost;
+        uint32_t link; // in use once both are up
+        int link_cost;
+    } second[] = {{"dearer", 4, 1, 2}, {"cheaper", 1, 3, 1}, {"equal", 2, 3, 2}};
 
-    routing_link_up(rt, 3, 4, false, start);
-    hello(rt, 3, "N1", 100, start);
-    routing_tick(rt, mono_add_ms(start, 200));
-    CHECK_EQ(routing_next_hop(rt, node_of(rt, "N1")), 3);
-    CHECK_EQ(routing_cost(rt, node_of(rt, "N1")), 4);
-    routing_link_down(rt, 1, mono_add_ms(start, 300));
-    CHECK_EQ(routing_next_hop(rt, node_of(rt, "N1")), 3);
-    CHECK(routing_is_reachable(rt, node_of(rt, "N1")));
-    routing_link_down(rt, 3, mono_add_ms(start, 400));
-    CHECK(!routing_is_reachable(rt, node_of(rt, "N1")));
-    routing_free(rt);
+    for (int i = 0; i < 3; i++) {
+        struct routing *rt = make("ME", 5);
+        uint32_t n1;
+
+        routing_link_up(rt, 1, 2, false, start);
+        hello(rt, 1, "N1", 100, start);
+        routing_link_up(rt, 3, second[i].cost, false, start);
+        hello(rt, 3, "N1", 100, start);
+        routing_tick(rt, mono_add_ms(start, 200));
+        n1 = node_of(rt, "N1");
+        CHECK_EQ_FOR(second[i].why, routing_next_hop(rt, n1), second[i].link);
+        CHECK_EQ_FOR(second[i].why, routing_cost(rt, n1), second[i].link_cost);
+        routing_link_down(rt, second[i].link, mono_add_ms(start, 300));
+        CHECK_EQ_FOR(second[i].why, routing_next_hop(rt, n1), 4 - second[i].link);
+        routing_link_down(rt, 4 - second[i].link, mono_add_ms(start, 400));
+        CHECK_EQ_FOR(second[i].why, routing_is_reachable(rt, n1), false);
+        routing_free(rt);
+    }
 }
 
 TEST(management_sees_nodes_and_their_peers)
@@ -701,8 +762,11 @@ TEST_MAIN(CASE(start_of_two_routers_is_as_captured), CASE(answers_are_written_as
           CASE(numbers_that_run_backwards_are_noted_and_survived),
           CASE(new_instance_forgets_link_state_and_addresses),
           CASE(unanswered_questions_are_asked_again_and_again),
+          CASE(answer_that_tells_nothing_new_ends_the_question),
+          CASE(both_kinds_of_question_go_to_every_neighbour_in_turn),
           CASE(address_that_comes_and_goes_within_the_hold_down_is_not_sent),
-          CASE(lost_link_acts_at_once), CASE(younger_link_to_a_neighbour_takes_over),
+          CASE(lost_link_acts_at_once),
+          CASE(cheapest_link_to_a_neighbour_carries_its_traffic_of_equals_the_youngest),
           CASE(management_sees_nodes_and_their_peers),
           CASE(malformed_messages_are_noted_once_for_each_link),
           CASE(too_many_routers_are_left_out))
