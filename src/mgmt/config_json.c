@@ -46,6 +46,16 @@ static int next_open(struct place *p, int depth)
     return p->line;
 }
 
+// To the next item of the outermost list; its line.
+static int next_item(struct place *p)
+{
+    while (*p->at && p->depth > 1)
+        step(p);
+    while (*p->at && strchr(", \t\r\n", *p->at))
+        step(p);
+    return p->line;
+}
+
 // To the next key of the object at this depth; its line.
 static int next_key(struct place *p, int depth)
 {
@@ -115,8 +125,10 @@ int config_read_json(struct config_reader *r, struct str text)
     next_open(&p, 1);
     for (size_t i = 0; i < json_array_size(root) && err == 0; i++) {
         const json_t *pair = json_array_get(root, i);
-        int line = json_is_array(pair) ? next_open(&p, 2) : p.line;
+        int line = next_item(&p);
 
+        if (json_is_array(pair))
+            next_open(&p, 2);
         err = add_pair(r, pair, line, &p);
     }
     json_decref(root);

@@ -221,10 +221,12 @@ static int take_map(struct cursor *c, int depth, struct amqp_val **out)
         err = refuse(c, ERR_INVALID, "maps stand in each other too deep");
     c->at++;
     while (err == 0) {
+        struct cursor start;
         struct amqp_val *value;
         char *name;
 
         skip_space(c);
+        start = *c;
         if (is_at(c, "}")) {
             c->at++;
             *out = map;
@@ -240,7 +242,7 @@ static int take_map(struct cursor *c, int depth, struct amqp_val **out)
         if (err < 0)
             break;
         if (amqp_val_get(map, name)) {
-            err = refuse(c, ERR_INVALID, "a name stands twice in this map");
+            err = refuse(&start, ERR_INVALID, "a name stands twice in this map");
             amqp_val_free(value);
         } else {
             amqp_val_set(map, name, value);
