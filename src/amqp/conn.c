@@ -581,8 +581,8 @@ bool amqp_peer_offers(const struct amqp_peer *p, const char *capability)
 
     if (!v)
         return false;
-    if (v->type != AMQP_ARRAY)
-        return v->type == AMQP_SYMBOL && str_is(v->s, capability);
+    if (v->type == AMQP_SYMBOL)
+        return str_is(v->s, capability);
     for (uint32_t i = 0; i < v->count; i++)
         if (v->items[i]->type == AMQP_SYMBOL && str_is(v->items[i]->s, capability))
             return true;

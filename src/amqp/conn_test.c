@@ -429,11 +429,11 @@ TEST(a_peer_with_frames_too_small_for_what_must_be_said_is_left)
     free(p);
 }
 
-TEST(one_capability_may_come_without_array)
+static void check_offer(struct str offered)
 {
     struct pair *p = xcalloc(1, sizeof(*p));
     struct amqp_open_frame f = {
-        .container_id = STR("H"), .frame_size_max = 512, .offered = {"\xa3\3one", 5}};
+        .container_id = STR("H"), .frame_size_max = 512, .offered = offered};
     struct amqp_conn_opts o = pair_opts(NULL, true);
     struct amqp_writer w;
     size_t at;
@@ -458,6 +458,13 @@ TEST(one_capability_may_come_without_array)
     free(p);
 }
 
+TEST(capabilities_may_come_alone_as_an_array_or_as_a_list)
+{
+    check_offer((struct str){"\xa3\3one", 5});
+    check_offer((struct str){"\xe0\x0a\2\xa3\3two\3one", 12});
+    check_offer((struct str){"\xc0\x0b\2\xa3\3two\xa3\3one", 13});
+}
+
 TEST_MAIN(CASE(a_listener_opens_after_the_peer), CASE(a_connector_speaks_as_the_reference_does),
           CASE(bytes_that_are_no_frames_close_with_the_reason), CASE(before_open_little_is_taken),
           CASE(who_does_not_open_in_time_is_left), CASE(silence_is_given_up_on),
@@ -467,4 +474,4 @@ TEST_MAIN(CASE(a_listener_opens_after_the_peer), CASE(a_connector_speaks_as_the_
           CASE(a_frame_too_small_for_us_is_refused),
           CASE(bodies_that_cannot_be_read_close_with_their_name),
           CASE(a_peer_with_frames_too_small_for_what_must_be_said_is_left),
-          CASE(one_capability_may_come_without_array))
+          CASE(capabilities_may_come_alone_as_an_array_or_as_a_list))

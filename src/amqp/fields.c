@@ -143,6 +143,22 @@ void fields_encoded(struct fields *f, enum amqp_type type, struct str *out)
     *out = it.whole;
 }
 
+// The next of several symbols. They belong in an array; some libraries write what their user handed
+// over as a list, and the existing router takes that.
+static int symbols_next(const struct amqp_item *it, struct amqp_reader *at, struct amqp_item *out)
+{
+    if (it->type == AMQP_ARRAY)
+        return amqp_array_next(it, at, out);
+    if (!at->at)
+        *at = amqp_reader_of(it->bytes);
+    return amqp_read(at, out);
+}
+
+static bool is_several(const struct amqp_item *it)
+{
+    return it->type == AMQP_ARRAY || it->type == AMQP_LIST;
+}
+
 static bool is_symbols(const struct amqp_item *it)
 {
     struct amqp_reader at = {NULL, NULL};
@@ -150,10 +166,12 @@ static bool is_symbols(const struct amqp_item *it)
 
     if (it->type == AMQP_SYMBOL)
         return true;
-    if (it->type != AMQP_ARRAY || amqp_check(it->whole) < 0)
+    if (!is_several(it) || amqp_check(it->whole) < 0)
         return false;
-    return it->count == 0 ||
-           (amqp_array_next(it, &at, &element) == 0 && element.type == AMQP_SYMBOL);
+    for (uint32_t i = 0; i < it->count; i++)
+        if (symbols_next(it, &at, &element) < 0 || element.type != AMQP_SYMBOL)
+            return false;
+    return true;
 }
 
 void fields_symbols(struct fields *f, struct str *out)
@@ -179,10 +197,10 @@ uint32_t amqp_symbols_of(struct str encoded, struct str *out, uint32_t max)
             out[0] = it.bytes;
         return 1;
     }
-    if (it.type != AMQP_ARRAY)
+    if (!is_several(&it))
         return 0;
     for (uint32_t i = 0; i < it.count; i++) {
-        if (amqp_array_next(&it, &at, &element) < 0 || element.type != AMQP_SYMBOL)
+        if (symbols_next(&it, &at, &element) < 0 || element.type != AMQP_SYMBOL)
             break;
         if (count < max)
             out[count] = element.bytes;
@@ -200,8 +218,8 @@ bool amqp_symbols_have(struct str encoded, struct str name)
         return false;
     if (it.type == AMQP_SYMBOL)
         return str_eq(it.bytes, name);
-    for (uint32_t i = 0; it.type == AMQP_ARRAY && i < it.count; i++) {
-        if (amqp_array_next(&it, &at, &element) < 0)
+    for (uint32_t i = 0; is_several(&it) && i < it.count; i++) {
+        if (symbols_next(&it, &at, &element) < 0)
             return false;
         if (element.type == AMQP_SYMBOL && str_eq(element.bytes, name))
             return true;
