@@ -200,8 +200,10 @@ bool outgoing_write(struct outgoing *o)
             iov[count++] = (struct iovec){c->data + at, c->len - at};
         for (int i = 0; i < count; i++)
             total += iov[i].iov_len;
-        if (total == 0 && !d->is_complete)
+        if (total == 0 && !d->is_complete) {
+            delivery_trim(d);
             return false;
+        }
 
         bool last = d->is_complete && !c;
         size_t taken = amqp_delivery_write(o->amqp, iov, count, last, &done);
