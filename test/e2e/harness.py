@@ -184,7 +184,8 @@ class Management:
                                  body={} if body is None else body, reply_to=self.reply_to,
                                  correlation_id=self.count))
         reply = self.receiver.receive(timeout=TIMEOUT)
-        self.receiver.accept()
+        if self.receiver.fetcher.unsettled:
+            self.receiver.accept()
         assert reply.correlation_id == self.count
         return reply
 
