@@ -16,9 +16,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 # Folder -> folders whose door it may enter. Everybody may use base.
 MAY_INCLUDE = {
     "base": [], "amqp": [], "http": [], "net": [],
-    "mgmt": ["amqp"],
+    "mgmt": ["amqp"], "flow": ["amqp"],
     "router": ["amqp", "mgmt"],
-    "node": ["amqp", "http", "mgmt", "net", "router"],
+    "node": ["amqp", "flow", "http", "mgmt", "net", "router"],
     "cmd": ["node"],
 }
 FILE_LINES_MAX = 900

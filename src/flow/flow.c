@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "flow/flow.h"
+
+#include <stdlib.h>
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "flow/inside.h"
+
+// An event source. A record that changes is put into a slot; there are five, and each 200 ms one is
+// flushed in turn. A changed record goes into the one just flushed, so it is sent at most once a
+// second, whatever happens to it. Ended records are sent a last time and forgotten.
+//
+//   flow.c     the source: slots and timers, commands, what is to be sent next
+//   record.c   records, their values, and when a change is worth telling
+//   message.c  the messages, written and read
+//
+// While nobody listens records only keep their values: nothing is queued, and one that ends is gone
+// at once. A collector that comes asks for all of it (FLUSH).
+
+enum { TICK_MS = 200, IDLE_MS = 1000, FIRST_MS = 2000, BEAT_MS = 2000, BEATS_TO_BEACON = 5 };
+
+static void name_source(struct flow *f, const struct flow_opts *opts)
+{
+    struct str host = str_of(opts->host_name);
+    char id[RNG_ID_LEN + 1];
+    struct rng rng;
+
+    // The name of a pod ends with "-" and five characters that no other pod has.
+    if (host.len > PREFIX_LEN && host.ptr[host.len - PREFIX_LEN - 1] == '-') {
+        memcpy(f->prefix, host.ptr + host.len - PREFIX_LEN, PREFIX_LEN);
+    } else {
+        rng_init(&rng, opts->seed);
+        rng_id(&rng, id);
+        memcpy(f->prefix, id, PREFIX_LEN);
+    }
+}
+
+struct flow *flow_new(const struct flow_opts *opts, struct mono now)
+{
+    struct flow *f = xcalloc(1, sizeof(*f));
+
+    f->epoch_ns = opts->epoch_us * 1000 - now.ns;
+    f->next_tick = mono_add_ms(now, FIRST_MS);
+    f->next_message_id = 1;
+    name_source(f, opts);
+    f->addresses[FLOW_BEACONS] = xstrdup("mc/sfe.all");
+    f->addresses[FLOW_RECORDS] = str_fmt("mc/sfe.%s:0", f->prefix);
+    f->addresses[FLOW_FLOWS] = str_fmt("mc/sfe.%s:0.flows", f->prefix);
+    f->addresses[FLOW_LOGS] = str_fmt("mc/sfe.%s:0.logs", f->prefix);
+    f->addresses[FLOW_COMMANDS] = str_fmt("sfe.%s:0", f->prefix);
+    f->addresses[FLOW_CORECORDS] = str_fmt("vfcr.%s:0", f->prefix);
+    list_init(&f->records);
+    list_init(&f->corecords);
+    list_init(&f->ending);
+    for (int i = 0; i < SLOT_COUNT; i++)
+        list_init(&f->slots[i]);
+    for (int i = 0; i < SEND_KINDS; i++)
+        list_init(&f->due[i]);
+    map_init(&f->tports);
+    amqp_writer_init(&f->out);
+    return f;
+}
+
+void flow_free(struct flow *f)
+{
+    if (!f)
+        return;
+    while (!list_empty(&f->records))
+        record_free(list_entry(f->records.next, struct flow_record, on_flow));
+    while (!list_empty(&f->corecords))
+        record_free(list_entry(f->corecords.next, struct flow_record, on_flow));
+    map_fini(&f->tports);
+    for (int i = 0; i < FLOW_CHANNEL_COUNT; i++)
+        free(f->addresses[i]);
+    amqp_writer_fini(&f->out);
+    free(f->to);
+    free(f);
+}
+
+const char *flow_address(const struct flow *f, enum flow_channel channel)
+{
+    return f->addresses[channel];
+}
+
+bool flow_is_reached(const struct flow *f, enum flow_channel channel)
+{
+    return f->is_reached[channel];
+}
+
+void flow_stats(const struct flow *f, struct flow_stats *out)
+{
+    *out = f->stats;
+    out->traffic = f->traffic;
+    out->others = f->others;
+}
+
+// ------------------------------------------------------------------------------------------ time
+
+void flow_set_reached(struct flow *f, enum flow_channel channel, bool is_reached)
+{
+    if (f->is_reached[channel] == is_reached)
+        return;
+    f->is_reached[channel] = is_reached;
+    if (channel == FLOW_BEACONS) {
+        f->beat_count = 0;
+        f->next_beat = (struct mono){0}; // the next tick
+    } else if (channel == FLOW_FLOWS && !is_reached) {
+        while (!list_empty(&f->ending))
+            record_free(list_entry(f->ending.next, struct flow_record, on_slot));
+    }
+}
+
+struct mono flow_deadline(const struct flow *f)
+{
+    return f->next_tick;
+}
+
+static void beat(struct flow *f, struct mono now)
+{
+    if (!f->is_reached[FLOW_BEACONS] || mono_before(now, f->next_beat))
+        return;
+    f->beacon_due = f->beat_count++ % BEATS_TO_BEACON == 0;
+    f->heartbeat_due = f->is_reached[FLOW_RECORDS];
+    f->beat_us = (uint64_t)((now.ns + f->epoch_ns) / 1000);
+    f->next_beat = mono_add_ms(f->next_beat.ns ? f->next_beat : now, BEAT_MS);
+    if (mono_before(f->next_beat, now)) // the shell was late
+        f->next_beat = mono_add_ms(now, BEAT_MS);
+}
+
+// Connections whose co-records have had their time are sent a last time.
+static void let_go(struct flow *f, struct mono now)
+{
+    struct list *node;
+
+    while ((node = list_first(&f->ending)) != NULL) {
+        struct flow_record *rec = list_entry(node, struct flow_record, on_slot);
+
+        if (mono_before(now, rec->forget_at))
+            break;
+        list_remove(node);
+        list_append(&f->slots[f->slot], node);
+    }
+}
+
+static bool pick_list(const struct flow *f, const struct flow_record *rec, enum due *kind)
+{
+    if (rec->is_corecord)
+        *kind = DUE_CORECORDS;
+    else if (rec->type == FLOW_LOG)
+        *kind = DUE_LOGS;
+    else
+        *kind = type_is_traffic(rec->type) ? DUE_FLOWS : DUE_RECORDS;
+    switch (*kind) {
+    case DUE_RECORDS:
+        return f->is_reached[FLOW_RECORDS];
+    case DUE_FLOWS:
+        return f->is_reached[FLOW_FLOWS];
+    case DUE_LOGS:
+        return f->is_reached[FLOW_LOGS];
+    case DUE_CORECORDS:
+        return true;
+    }
+    return false;
+}
+
+static void flush_slot(struct flow *f)
+{
+    struct list *node;
+    enum due kind;
+
+    while ((node = list_pop(&f->slots[f->slot])) != NULL) {
+        struct flow_record *rec = list_entry(node, struct flow_record, on_slot);
+
+        if (pick_list(f, rec, &kind))
+            list_append(&f->due[kind], node);
+        else if (rec->is_ended)
+            record_free(rec);
+    }
+    f->slot = (f->slot + 1) % SLOT_COUNT;
+}
+
+static bool has_work(const struct flow *f)
+{
+    for (int i = 0; i < SLOT_COUNT; i++)
+        if (!list_empty(&f->slots[i]))
+            return true;
+    return f->is_reached[FLOW_BEACONS] || !list_empty(&f->ending);
+}
+
+void flow_tick(struct flow *f, struct mono now, int64_t epoch_us)
+{
+    if (mono_before(now, f->next_tick))
+        return;
+    f->epoch_ns = epoch_us * 1000 - now.ns;
+    beat(f, now);
+    let_go(f, now);
+    flush_slot(f);
+    f->next_tick = mono_add_ms(now, has_work(f) ? TICK_MS : IDLE_MS);
+}
+
+bool flow_next(struct flow *f, struct flow_message *out)
+{
+    f->out.len = 0;
+    out->to = NULL;
+    if (f->beacon_due) {
+        f->beacon_due = false;
+        message_beacon(f, &f->out);
+        out->to = f->addresses[FLOW_BEACONS];
+    } else if (f->heartbeat_due) {
+        f->heartbeat_due = false;
+        message_heartbeat(f, &f->out, f->beat_us);
+        out->to = f->addresses[FLOW_RECORDS];
+    }
+    for (int i = 0; !out->to && i < SEND_KINDS; i++)
+        if (!list_empty(&f->due[i]))
+            out->to = message_records(f, (enum due)i, &f->out);
+    out->bytes = amqp_written(&f->out);
+    return out->to != NULL;
+}
+
+// -------------------------------------------------------------------------------------- commands
+
+void flow_command(struct flow *f, struct str message)
+{
+    struct flow_news n;
+
+    if (flow_read(message, &n) < 0 || n.subject != FLOW_IS_FLUSH)
+        return;
+    list_for_each (node, &f->records)
+        record_retell(list_entry(node, struct flow_record, on_flow));
+}
+
+static bool is_well_formed(struct flow_read rec)
+{
+    struct flow_value v;
+    int got, count = 0;
+
+    while ((got = flow_read_value(&rec, &v)) > 0)
+        count++;
+    return got == 0 && count > 0;
+}
+
+// What the router of the connector may say of a connection.
+static bool is_connectors(uint32_t attr)
+{
+    return attr == FLOW_TRACE || (attr >= FLOW_CONNECTOR_ID && attr <= FLOW_PROXY_PORT) ||
+           attr == FLOW_ERROR_CONNECTOR_SIDE;
+}
+
+void flow_corecord(struct flow *f, struct str message)
+{
+    struct flow_news n;
+    struct flow_read rec;
+    struct flow_value v;
+
+    if (flow_read(message, &n) < 0 || n.subject != FLOW_IS_RECORD)
+        return;
+    while (flow_read_record(&n, &rec) > 0) {
+        struct flow_record *mine = map_get(&f->tports, rec.id);
+
+        if (!mine || rec.type != FLOW_TPORT || !is_well_formed(rec))
+            continue;
+        while (flow_read_value(&rec, &v) > 0) {
+            if (!is_connectors(v.attr))
+                continue;
+            if (v.is_text)
+                flow_set_text(mine, (enum flow_attr)v.attr, v.text);
+            else
+                flow_set_number(mine, (enum flow_attr)v.attr, v.number);
+        }
+    }
+}

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+// Telemetry records (vanflow): what a router tells collectors about itself, its links, services and
+// connections. An event source as a value: records are begun, changed and ended; messages with
+// their addresses come out, at most one version of a record a second; commands go in. No clock, no
+// sockets. Facts of the protocol: docs/protocol.md.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "amqp/amqp.h"
+#include "base/mono.h"
+#include "base/str.h"
+
+// The numbers are those of the protocol.
+enum flow_type {
+    FLOW_SITE = 0,
+    FLOW_ROUTER = 1,
+    FLOW_LINK = 2,
+    FLOW_CONTROLLER = 3,
+    FLOW_LISTENER = 4,
+    FLOW_CONNECTOR = 5,
+    FLOW_PROCESS = 7,
+    FLOW_HOST = 13,
+    FLOW_LOG = 14,
+    FLOW_ROUTER_ACCESS = 15,
+    FLOW_TPORT = 16, // BIFLOW_TPORT: one TCP connection
+    FLOW_APP = 17,   // BIFLOW_APP: one request on it
+};
+
+enum flow_attr {
+    FLOW_RECORD_TYPE = 0,
+    FLOW_IDENTITY = 1,
+    FLOW_PARENT = 2,
+    FLOW_START_TIME = 3,
+    FLOW_END_TIME = 4,
+    FLOW_PEER = 6,
+    FLOW_PROCESS_ID = 7,
+    FLOW_LOCATION = 9,
+    FLOW_PROVIDER = 10,
+    FLOW_PLATFORM = 11,
+    FLOW_NAMESPACE = 12,
+    FLOW_MODE = 13,
+    FLOW_SOURCE_HOST = 14,
+    FLOW_DESTINATION_HOST = 15,
+    FLOW_PROTOCOL = 16,
+    FLOW_SOURCE_PORT = 17,
+    FLOW_DESTINATION_PORT = 18,
+    FLOW_VAN_ADDRESS = 19,
+    FLOW_IMAGE_NAME = 20,
+    FLOW_IMAGE_VERSION = 21,
+    FLOW_HOST_NAME = 22,
+    FLOW_OCTETS = 23,
+    FLOW_LATENCY = 24,
+    FLOW_METHOD = 27,
+    FLOW_RESULT = 28,
+    FLOW_REASON = 29,
+    FLOW_NAME = 30,
+    FLOW_TRACE = 31,
+    FLOW_BUILD_VERSION = 32,
+    FLOW_LINK_COST = 33,
+    FLOW_COUNT_L4 = 40,
+    FLOW_COUNT_L7 = 41,
+    FLOW_STREAM_ID = 47,
+    FLOW_LOG_SEVERITY = 48,
+    FLOW_LOG_TEXT = 49,
+    FLOW_SOURCE_FILE = 50,
+    FLOW_SOURCE_LINE = 51,
+    FLOW_LINK_COUNT = 52,
+    FLOW_OPER_STATUS = 53,
+    FLOW_ROLE = 54,
+    FLOW_UP_TIMESTAMP = 55,
+    FLOW_DOWN_TIMESTAMP = 56,
+    FLOW_DOWN_COUNT = 57,
+    FLOW_OCTETS_REVERSE = 58,
+    FLOW_CONNECTOR_ID = 60,
+    FLOW_PROCESS_LATENCY = 61,
+    FLOW_PROXY_HOST = 62,
+    FLOW_PROXY_PORT = 63,
+    FLOW_ERROR_LISTENER_SIDE = 64,
+    FLOW_ERROR_CONNECTOR_SIDE = 65,
+    FLOW_ACTIVE_TLS_ORDINAL = 66,
+    FLOW_ATTR_MAX = 67,
+};
+
+enum {
+    FLOW_TEXT_MAX = 300,   // octets of a text; longer ones are cut
+    FLOW_RECORDS_MAX = 50, // in one message
+    // Of records that come with traffic (connections, requests, co-records) so many exist at a
+    // time; more are counted as dropped, until there are fewer than FLOW_TRAFFIC_AGAIN.
+    FLOW_TRAFFIC_MAX = 5000,
+    FLOW_TRAFFIC_AGAIN = 4990,
+    FLOW_OTHERS_MAX = 65536, // of all other records
+    FLOW_LOGS_MAX = 1000,    // log records that wait to be sent
+};
+
+// ---------------------------------------------------------------------------------------- source
+
+struct flow;
+struct flow_record;
+
+struct flow_opts {
+    const char *host_name; // of a pod: its last five characters name the source; else NULL
+    uint64_t seed;         // for that name otherwise
+    int64_t epoch_us;      // the wall clock at `now`
+};
+
+struct flow *flow_new(const struct flow_opts *opts, struct mono now);
+void flow_free(struct flow *f); // its records as well
+
+// Where messages go to and commands come from.
+enum flow_channel {
+    FLOW_BEACONS,   // mc/sfe.all
+    FLOW_RECORDS,   // mc/sfe.<id>
+    FLOW_FLOWS,     // mc/sfe.<id>.flows
+    FLOW_LOGS,      // mc/sfe.<id>.logs
+    FLOW_COMMANDS,  // sfe.<id>: consumed, for flow_command()
+    FLOW_CORECORDS, // vfcr.<id>: consumed, for flow_corecord()
+    FLOW_CHANNEL_COUNT
+};
+const char *flow_address(const struct flow *f, enum flow_channel channel);
+// Does anybody listen there? Of the first four: where nobody does, nothing is sent or kept.
+void flow_set_reached(struct flow *f, enum flow_channel channel, bool is_reached);
+bool flow_is_reached(const struct flow *f, enum flow_channel channel);
+
+void flow_command(struct flow *f, struct str message);
+// What the connector's router knows of a connection whose record is here.
+void flow_corecord(struct flow *f, struct str message);
+
+// Tell who listens (flow_set_reached), tick, then send what flow_next() names. Called early it does
+// nothing.
+struct mono flow_deadline(const struct flow *f);
+void flow_tick(struct flow *f, struct mono now, int64_t epoch_us);
+
+struct flow_message {
+    const char *to;
+    struct str bytes; // sections; to be sent pre-settled
+};
+// *out is good until the next call.
+bool flow_next(struct flow *f, struct flow_message *out);
+
+struct flow_stats {
+    size_t traffic, others;         // records there are
+    uint64_t dropped, logs_dropped; // never begun for lack of room
+    uint64_t messages;
+};
+void flow_stats(const struct flow *f, struct flow_stats *out);
+
+// --------------------------------------------------------------------------------------- records
+
+// Begins a record with its start time; `parent` (or NULL) must be one of the same source. NULL at a
+// limit: every call below does nothing with NULL.
+struct flow_record *flow_begin(struct flow *f, enum flow_type type,
+                               const struct flow_record *parent, struct mono now);
+// One whose identity is given, such as a site's.
+struct flow_record *flow_begin_as(struct flow *f, enum flow_type type, struct str id,
+                                  struct mono now);
+// Part of a record that another router keeps, by the identity of that; ends unheard if it is gone.
+// NULL as well when `id` is not an identity.
+struct flow_record *flow_begin_corecord(struct flow *f, struct str id);
+// Its last version is sent, then it is gone; a connection's waits 5 s for co-records. The pointer
+// is not good any more.
+void flow_end(struct flow_record *take, struct mono now);
+
+const char *flow_id(const struct flow_record *rec); // "" for NULL
+// An attribute's value; what is not new changes nothing.
+void flow_set_number(struct flow_record *rec, enum flow_attr attr, uint64_t value);
+void flow_set_text(struct flow_record *rec, enum flow_attr attr, struct str value);
+void flow_add(struct flow_record *rec, enum flow_attr attr, uint64_t more);
+void flow_set_time(struct flow_record *rec, enum flow_attr attr, struct mono when);
+
+enum flow_severity { FLOW_WARNING = 2, FLOW_ERROR = 3, FLOW_CRITICAL = 4 };
+void flow_log(struct flow *f, const struct flow_record *router, enum flow_severity severity,
+              struct str text, struct str file, uint64_t line, struct mono now);
+
+// --------------------------------------------------------------------------------------- reading
+
+// A message of a source or a collector, whoever wrote it.
+enum flow_subject { FLOW_IS_BEACON, FLOW_IS_HEARTBEAT, FLOW_IS_RECORD, FLOW_IS_FLUSH };
+
+struct flow_news {
+    enum flow_subject subject;
+    struct str to;
+    uint32_t version;        // BEACON, HEARTBEAT
+    uint64_t now_us;         // HEARTBEAT
+    struct str id;           // BEACON, HEARTBEAT
+    struct str source_type;  // BEACON: "ROUTER", "CONTROLLER"
+    struct str address;      // BEACON: where its records go
+    struct str direct;       // BEACON: where it takes commands
+    struct amqp_reader rest; // RECORD: for flow_read_record()
+    uint32_t record_count;
+};
+
+struct flow_read {
+    uint32_t type;
+    struct str id;
+    struct amqp_reader rest; // for flow_read_value()
+    uint32_t value_count;
+};
+
+struct flow_value {
+    uint32_t attr;
+    bool is_text;
+    uint64_t number;
+    struct str text;
+};
+
+// Views into the message. 0, ERR_DECODE, or ERR_INVALID for a message of another kind.
+int flow_read(struct str message, struct flow_news *out);
+// The next record (1), none (0) or ERR_DECODE: without type and identity there is none.
+int flow_read_record(struct flow_news *n, struct flow_read *out);
+// The next attribute but those two (1), none (0) or ERR_DECODE. Unknown ones are passed over.
+int flow_read_value(struct flow_read *rec, struct flow_value *out);
+// Writes the command that makes a source tell all it has.
+void flow_put_flush(struct amqp_writer *w, struct str direct);
