@@ -124,7 +124,7 @@ static int start_listener(struct part *p, struct why *why)
         .tls_optional =
             p->tls && node_role(e) == ROUTER_ROLE_NORMAL && !mgmt_entity_bool(e, "requireSsl") &&
             !mgmt_entity_bool(e, "requireEncryption") && !mgmt_entity_bool(e, "authenticatePeer"),
-        .accept = {.ready = peer_accepted, .user = p},
+        .accept = {.ready = peer_accepted, .failed = peer_refused, .user = p},
     };
 
     err = net_listener_new(p->node->loop, &opts, &p->listener, why);

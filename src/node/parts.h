@@ -66,6 +66,7 @@ void *peer_accepted(void *user, struct net_stream *s, const struct net_engine_op
 void *peer_connected(void *user, struct net_stream *s, const struct net_engine_ops **ops,
                      struct mono now);
 void peer_failed(void *user, const char *why, struct mono now);
+void peer_refused(void *user, const struct net_peer *peer, const char *why, struct mono now);
 void node_settle(struct node *n, struct mono now); // what the router wants of the loop
 
 // parts.c: entities made to run

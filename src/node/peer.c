@@ -212,6 +212,18 @@ void peer_failed(void *user, const char *why, struct mono now)
                   d->part->name, why);
 }
 
+// A connection came to nothing before AMQP was spoken on it.
+void peer_refused(void *user, const struct net_peer *peer, const char *why, struct mono now)
+{
+    struct part *part = user;
+    uint32_t skipped;
+
+    if (log_limit_pass(&part->node->peer_lines, 50, now, &skipped))
+        log_write(LOG_SERVER, LOG_WARNING,
+                  "connection refused listener=%s peer=%s why=%s skipped=%u", part->name,
+                  peer->host, why, skipped);
+}
+
 static void opened(struct peer *p, const char *container)
 {
     p->is_opened = true;
