@@ -62,6 +62,7 @@ void mailbox_wake(struct mailbox *m)
 {
     uint64_t count;
 
-    atomic_store(&m->sleeping, false);
-    (void)!read(m->fd, &count, sizeof(count));
+    // Still asleep: no sender has written, so there is nothing to read.
+    if (!atomic_exchange(&m->sleeping, false))
+        (void)!read(m->fd, &count, sizeof(count));
 }

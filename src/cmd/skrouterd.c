@@ -147,8 +147,9 @@ int main(int argc, char **argv)
     if (status < 0 && a.user)
         status = become(a.user) ? 1 : -1;
     if (status < 0) {
-        node_run(node);
-        status = 0;
+        status = node_run(node, &why) < 0;
+        if (status)
+            fprintf(stderr, "skrouterd: %s\n", why.text);
     }
     node_free(node);
     if (a.pid_file && status == 0)

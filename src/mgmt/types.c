@@ -89,6 +89,7 @@ static const struct mgmt_attr router_attrs[] = {
     NUMBER("remoteLsMaxAgeSeconds", C, "60", 1, SECONDS_MAX),
     NUMBER("unreachableHoldoffSeconds", C | OLD, "1", 0, SECONDS_MAX),
     NUMBER("workerThreads", C, NULL, 1, 1024),
+    NUMBER("workerFill", C, "8", 0, 1000000),
     TEXT("debugDumpFile", C | OLD, NULL),
     TEXT("saslConfigDir", C | OLD, NULL),
     TEXT("saslConfigName", C | OLD, "skrouterd"),

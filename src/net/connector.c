@@ -30,7 +30,6 @@ struct net_connector {
     int address_count, next_address;
     struct net_stream *stream;
     uint32_t pause_ms;
-    struct mono give_up; // this attempt, its handshake included
     struct rng rng;
     bool is_connecting;
 };
@@ -58,7 +57,6 @@ static void again(struct net_connector *c)
     heap_set(&c->loop->timers, &c->timer.timer, mono_add_ms(c->loop->now, wait));
 }
 
-// The last thing that is done with the connector: its owner may give it up here.
 static void failed(struct net_connector *c, const char *what, const char *why)
 {
     char words[400];
@@ -85,8 +83,8 @@ static bool try_address(struct net_connector *c)
     c->source = (struct source){connecting, fd, 0};
     c->is_connecting = true;
     source_add(c->loop, &c->source, EPOLLOUT);
-    c->give_up = mono_add_ms(c->loop->now, or_default(c->opts.connect_ms, CONNECT_MS));
-    heap_set(&c->loop->timers, &c->timer.timer, c->give_up);
+    heap_set(&c->loop->timers, &c->timer.timer,
+             mono_add_ms(c->loop->now, or_default(c->opts.connect_ms, CONNECT_MS)));
     return true;
 }
 
@@ -100,8 +98,8 @@ static void try_next(struct net_connector *c, const char *why)
         snprintf(words, sizeof(words), "%s", strerror(errno));
         why = words;
     }
-    again(c);
     failed(c, "connect to", why ? why : "no address");
+    again(c);
 }
 
 static void connecting(struct source *self, uint32_t events)
@@ -125,7 +123,8 @@ static void connecting(struct source *self, uint32_t events)
     s = c->stream = stream_new(c->loop, fd);
     s->connector = c;
     s->tls = net_tls_ref(c->opts.tls);
-    heap_set(&c->loop->timers, &s->timer.timer, c->give_up);
+    heap_set(&c->loop->timers, &s->timer.timer,
+             mono_add_ms(c->loop->now, or_default(c->opts.connect_ms, CONNECT_MS)));
     stream_start(s);
 }
 
@@ -207,8 +206,8 @@ void connector_looked_up(struct lookup *l)
     c->lookup = NULL;
     take_addresses(c, l->error == 0 ? l->result : NULL);
     if (l->error != 0) {
-        again(c);
         failed(c, "look up", gai_strerror(l->error));
+        again(c);
     } else {
         try_next(c, NULL);
     }
@@ -257,7 +256,7 @@ void net_connector_free(struct net_connector *c)
     net_tls_unref(c->opts.tls);
     free(c->host);
     free(c->port);
-    loop_free_later(c->loop, c);
+    free(c);
 }
 
 void net_connector_succeeded(struct net_connector *c)

@@ -87,8 +87,23 @@ static void door_ready(struct source *self, uint32_t events)
             close(fd);
             continue;
         }
-        accepted(ln, fd);
+        if (!ln->opts.accept.divert || !ln->opts.accept.divert(ln->opts.accept.user, fd))
+            accepted(ln, fd);
     }
+}
+
+void net_listener_adopt(struct net_listener *ln, int fd)
+{
+    int most = ln->opts.pending_max ? (int)ln->opts.pending_max : PENDING_MAX;
+
+    if (ln->pending < most) {
+        accepted(ln, fd);
+        return;
+    }
+    close(fd);
+    if (ln->opts.accept.failed)
+        ln->opts.accept.failed(ln->opts.accept.user, &(struct net_peer){0},
+                               "too many connections are in their handshake", ln->loop->now);
 }
 
 void listener_stream_ready(struct net_stream *s)
@@ -135,7 +150,7 @@ static int open_door(struct net_listener *ln, const struct addrinfo *ai, int por
 
         close(fd);
         errno = saved;
-        return saved == EADDRNOTAVAIL ? 0 : ERR_IO; // "localhost" where there is no IPv6
+        return saved == EADDRNOTAVAIL && ln->door_count > 0 ? 0 : ERR_IO;
     }
     d->source = (struct source){door_ready, fd, 0};
     d->listener = ln;
@@ -158,13 +173,18 @@ int net_listener_new(struct net_loop *l, const struct net_listener_opts *opts,
     struct addrinfo hints = {
         .ai_family = opts->family, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
     struct addrinfo *found = NULL;
-    int err = getaddrinfo(host, port_text(opts->port), &hints, &found), port = 0;
+    int err = 0, port = 0;
 
     ln->loop = l;
     ln->opts = *opts;
     ln->opts.tls = net_tls_ref(opts->tls);
     ln->retry.kind = TIMER_LISTENER;
     list_init(&ln->on_waiting);
+    if (opts->is_adopting) {
+        *out = ln;
+        return 0;
+    }
+    err = getaddrinfo(host, port_text(opts->port), &hints, &found);
     if (err != 0) {
         why_set(why, "host '%s' port '%s': %s", host ? host : "", port_text(opts->port),
                 gai_strerror(err));
@@ -204,7 +224,7 @@ void net_listener_free(struct net_listener *ln)
     heap_cancel(&ln->loop->timers, &ln->retry.timer);
     list_remove(&ln->on_waiting);
     net_tls_unref(ln->opts.tls);
-    loop_free_later(ln->loop, ln);
+    free(ln);
 }
 
 int net_listener_port(const struct net_listener *ln)

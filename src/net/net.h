@@ -131,6 +131,9 @@ struct net_accept {
     // or NULL to close it. Called for each; `s` stays good until its engine's `lost`.
     void *(*ready)(void *user, struct net_stream *s, const struct net_engine_ops **ops,
                    struct mono now);
+    // NULL, or: a socket was accepted; true takes it, for another loop (net_listener_adopt), false
+    // leaves it to this one.
+    bool (*divert)(void *user, int fd);
     // A connection came to nothing before that: its handshake failed. NULL: nobody wants to know.
     void (*failed)(void *user, const struct net_peer *peer, const char *why, struct mono now);
     void *user;
@@ -145,11 +148,14 @@ struct net_listener_opts {
     uint32_t handshake_ms; // TLS; at most 10 s by default (0)
     uint32_t pending_max;  // connections in their handshake; more are refused. 0: 256
     int backlog;           // 0: 1024
+    bool is_adopting;      // opens no socket of its own
     struct net_accept accept;
 };
 // Binds and listens. Returns 0, ERR_IO or ERR_INVALID with words (address in use, no such host).
 int net_listener_new(struct net_loop *l, const struct net_listener_opts *opts,
                      struct net_listener **out, struct why *why);
+// A socket accepted elsewhere, taken over as if it had been accepted here.
+void net_listener_adopt(struct net_listener *l, int fd);
 // Stops listening; streams that were accepted live on.
 void net_listener_free(struct net_listener *l);
 // The port really bound (for port "0"); of the first socket.
@@ -161,8 +167,8 @@ struct net_connect {
     // As net_accept.ready.
     void *(*ready)(void *user, struct net_stream *s, const struct net_engine_ops **ops,
                    struct mono now);
-    // An attempt failed; words say at what: resolve, connect, TLS. The next one follows by itself
-    // after the back-off. (A stream that was made is told about by its engine's `lost`.)
+    // An attempt failed (words say at what: resolve, connect, TLS), or the stream it made was lost.
+    // The next attempt follows by itself after the back-off.
     void (*failed)(void *user, const char *why, struct mono now);
     void *user;
 };

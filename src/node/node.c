@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <errno.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +9,7 @@
 
 #include "base/map.h"
 #include "base/mem.h"
+#include "node/cpus.h"
 #include "node/parts.h"
 
 // The running router: configuration in, sockets and a router that serve until told to stop.
@@ -18,24 +18,16 @@
 //             anything starts
 //   parts.c   one entity (listener, connector, profile, address) made to run, or ended
 //   peer.c    one AMQP connection between its socket and the router
+//   worker.c  the threads: the first has everything, further ones serve clients (cpus.c: how many)
 //   health.c  /healthz and /metrics
 //   manage.c  the same entities as management sees them
-//
-// Everything runs in one thread, in the loop of net.h.
 
-enum {
-    BLOCK_SIZE = 16 * 1024,  // one TLS record, one frame
-    BLOCK_COUNT_MAX = 16384, // 256 MiB of output waiting, over all connections
-    SCRATCH_SIZE = 256 * 1024,
-};
-
-static int count_cpus(void)
+// What workerThreads says, else a worker for each CPU.
+static int worker_count(const struct mgmt_entity *router)
 {
-    cpu_set_t set;
+    int64_t count = mgmt_entity_int(router, "workerThreads", cpus_usable());
 
-    if (sched_getaffinity(0, sizeof(set), &set) < 0)
-        return 1;
-    return CPU_COUNT(&set) > 0 ? CPU_COUNT(&set) : 1;
+    return count > ROUTER_SHARDS_MAX ? ROUTER_SHARDS_MAX + 1 : (int)count;
 }
 
 static int data_connection_count(const struct mgmt_entity *router, int workers)
@@ -74,7 +66,7 @@ static uint32_t interval_ms(const struct mgmt_entity *router, const char *attr)
     return (uint32_t)mgmt_entity_int(router, attr, 0) * 1000;
 }
 
-static void make_router(struct node *n)
+static int make_router(struct node *n)
 {
     const struct mgmt_entity *e = n->router_entity;
     const char *id = mgmt_entity_cstr(e, "id");
@@ -93,24 +85,10 @@ static void make_router(struct node *n)
         .ra_interval_ms = interval_ms(e, "raIntervalSeconds"),
         .ra_interval_flux_ms = interval_ms(e, "raIntervalFluxSeconds"),
         .remote_ls_max_age_ms = interval_ms(e, "remoteLsMaxAgeSeconds"),
-        .pool = n->pool,
         .version = n->version,
     };
 
-    n->router = router_new(&opts, mono_now());
-}
-
-static void router_due(void *user, struct mono now)
-{
-    struct node *n = user;
-
-    router_tick(n->router, now);
-    node_settle(n, now);
-}
-
-static void turn(void *user, struct mono now)
-{
-    node_settle(user, now);
+    return workers_new(n, worker_count(e), &opts);
 }
 
 static void on_signal(void *user, struct mono now)
@@ -220,24 +198,21 @@ static const char *environment(const char *name)
 
 static int start(struct node *n, const struct mgmt_config *config, struct why *why)
 {
-    struct net_hooks hooks = {.user = n, .turn = turn};
-    int err = net_loop_new(&hooks, SCRATCH_SIZE, &n->loop);
+    int err;
 
-    if (err < 0) {
-        why_set(why, "the event loop cannot be made: %s", strerror(errno));
-        return err;
-    }
     n->router_entity = single(config, "router");
     n->site = single(config, "site");
     n->network = single(config, "network");
-    n->worker_count = count_cpus();
+    n->worker_fill = (unsigned long)mgmt_entity_int(n->router_entity, "workerFill", 0);
+    err = make_router(n);
+    if (err < 0) {
+        why_set(why, "the event loops cannot be made: %s", strerror(errno));
+        return err;
+    }
     n->data_connections = data_connection_count(n->router_entity, n->worker_count);
-    n->pool = pool_new(BLOCK_SIZE, BLOCK_COUNT_MAX);
-    make_router(n);
     n->agent = mgmt_agent_new();
     router_set_agent(n->router, n->agent);
     manage_register(n);
-    n->router_timer = (struct net_timer){.fire = router_due, .user = n};
     err = watch_signals(n, why);
     if (err == 0)
         err = apply(n, config, why);
@@ -278,15 +253,9 @@ void node_free(struct node *n)
     if (!n)
         return;
     node_remove_all(n);
-    if (n->loop) {
-        net_timer_cancel(n->loop, &n->router_timer);
-        net_watch_free(n->signals);
-        net_loop_drop_all(n->loop, "the router stops");
-    }
-    router_free(n->router);
+    net_watch_free(n->signals);
+    workers_free(n);
     mgmt_agent_free(n->agent);
-    net_loop_free(n->loop);
-    pool_free(n->pool);
     if (n->signal_fd >= 0)
         close(n->signal_fd);
     mgmt_entity_free(n->router_entity);
@@ -296,14 +265,21 @@ void node_free(struct node *n)
     free(n);
 }
 
-void node_run(struct node *n)
+int node_run(struct node *n, struct why *why)
 {
+    if (workers_start(n) < 0) {
+        why_set(why, "workerThreads %d: not so many threads can be started: %s", n->worker_count,
+                strerror(errno));
+        return ERR_IO;
+    }
     log_write(LOG_SERVER, LOG_INFO, "router %s version=%s mode=%.*s is running",
               mgmt_entity_cstr(n->router_entity, "id") ? mgmt_entity_cstr(n->router_entity, "id")
                                                        : "(unnamed)",
               n->version, STR_ARG(mgmt_entity_str(n->router_entity, "mode")));
-    node_settle(n, mono_now());
+    worker_settle(&n->workers[0], mono_now());
     net_loop_run(n->loop);
+    workers_stop(n);
+    return 0;
 }
 
 void node_stop(struct node *n)

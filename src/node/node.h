@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A running router: one event loop that joins sockets (net), the router (router) and management
+// A running router: event loops that join sockets (net), the router (router) and management
 // (mgmt), as a configuration says.
 #pragma once
 
@@ -14,6 +14,7 @@ struct node;
 int node_new(const char *config_path, const char *version, struct node **out, struct why *why);
 void node_free(struct node *n);
 
-// Serves until SIGTERM or SIGINT (or node_stop). A SIGHUP reopens log files.
-void node_run(struct node *n);
+// Serves until SIGTERM or SIGINT (or node_stop). Further workers are threads of this call. Returns
+// 0, or ERR_IO with words when they cannot be started.
+int node_run(struct node *n, struct why *why);
 void node_stop(struct node *n);

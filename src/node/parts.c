@@ -62,12 +62,23 @@ static struct part *part_new(struct node *n, const struct mgmt_entity *e)
     return p;
 }
 
+static void free_entrances(struct part *p)
+{
+    if (p->entrance_count == 0)
+        return;
+    workers_hold(p->node, true);
+    for (int i = 0; i < p->entrance_count; i++)
+        net_listener_free(p->entrances[i].listener);
+    workers_hold(p->node, false);
+    free(p->entrances);
+}
+
 static void part_free(struct part *p)
 {
     if (!p)
         return;
     list_remove(&p->on_node);
-    net_listener_free(p->listener);
+    free_entrances(p);
     for (int i = 0; i < p->dial_count; i++)
         net_connector_free(p->dials[i].connector);
     free(p->dials);
@@ -108,6 +119,44 @@ static int make_tls(struct part *p, bool is_server, struct why *why)
     return net_tls_new(&opts, &p->tls, why);
 }
 
+// An accepted socket goes to the worker that should have it; HTTP stays here.
+static bool divert(void *user, int fd)
+{
+    struct entrance *e = user;
+    struct part *p = e->part;
+    struct worker *w = NULL;
+
+    if (node_role(p->entity) != ROUTER_ROLE_NORMAL || mgmt_entity_bool(p->entity, "http"))
+        return false;
+    w = workers_place(p->node);
+    if (w->index == 0)
+        return false;
+    worker_give(w, p->entrances[w->index].listener, fd);
+    return true;
+}
+
+static int open_entrances(struct part *p, struct net_listener_opts *opts, struct why *why)
+{
+    struct node *n = p->node;
+    int err = 0;
+
+    p->entrances = xcalloc((size_t)n->worker_count, sizeof(*p->entrances));
+    workers_hold(n, true);
+    for (int i = 0; err == 0 && i < n->worker_count; i++) {
+        struct entrance *e = &p->entrances[p->entrance_count++];
+
+        *e = (struct entrance){.part = p, .worker = &n->workers[i]};
+        opts->is_adopting = i > 0;
+        opts->accept = (struct net_accept){.ready = peer_accepted,
+                                           .divert = i == 0 ? divert : NULL,
+                                           .failed = peer_refused,
+                                           .user = e};
+        err = net_listener_new(e->worker->loop, opts, &e->listener, why);
+    }
+    workers_hold(n, false);
+    return err;
+}
+
 static int start_listener(struct part *p, struct why *why)
 {
     const struct mgmt_entity *e = p->entity;
@@ -124,13 +173,12 @@ static int start_listener(struct part *p, struct why *why)
         .tls_optional =
             p->tls && node_role(e) == ROUTER_ROLE_NORMAL && !mgmt_entity_bool(e, "requireSsl") &&
             !mgmt_entity_bool(e, "requireEncryption") && !mgmt_entity_bool(e, "authenticatePeer"),
-        .accept = {.ready = peer_accepted, .failed = peer_refused, .user = p},
     };
 
-    err = net_listener_new(p->node->loop, &opts, &p->listener, why);
+    err = open_entrances(p, &opts, why);
     if (err == 0)
         log_write(LOG_CONN_MGR, LOG_INFO, "listening name=%s host=%s port=%d role=%s", p->name,
-                  opts.host ? opts.host : "", net_listener_port(p->listener),
+                  opts.host ? opts.host : "", net_listener_port(p->entrances[0].listener),
                   router_role_name(node_role(e)));
     return err;
 }

@@ -8,6 +8,7 @@
 #include "mgmt/mgmt.h"
 #include "net/net.h"
 #include "node/node.h"
+#include "node/worker.h"
 #include "router/router.h"
 
 enum { NODE_PROVIDERS = 10 };
@@ -20,7 +21,16 @@ struct manager {
 };
 
 struct node {
-    struct net_loop *loop;
+    struct worker *workers; // the first has the main thread
+    int worker_count;
+    unsigned long worker_fill; // connections that worker 0 takes before others get some
+    struct {
+        pthread_mutex_t lock;
+        pthread_cond_t changed;
+        bool is_threaded, is_on;
+        int depth, still_count;
+    } hold;
+    struct net_loop *loop; // of the first worker, like the next two
     struct pool *pool;
     struct router *router;
     struct mgmt_agent *agent;
@@ -29,11 +39,16 @@ struct node {
     struct list profiles, listeners, connectors, addresses; // of struct part
     struct mgmt_entity *router_entity, *site, *network;
     struct manager managers[NODE_PROVIDERS];
-    struct net_timer router_timer;
     struct net_watch *signals;
     int signal_fd;
-    int worker_count, data_connections;
-    struct log_limit peer_lines; // for lines that a peer can cause
+    int data_connections;
+};
+
+// Where connections of a listener come in, at one worker.
+struct entrance {
+    struct part *part;
+    struct worker *worker;
+    struct net_listener *listener;
 };
 
 // One configured entity and what runs because of it.
@@ -42,7 +57,8 @@ struct part {
     struct node *node;
     struct mgmt_entity *entity;
     char *identity, *name;
-    struct net_listener *listener;
+    struct entrance *entrances; // listeners: one for each worker, the first one listens
+    int entrance_count;
     struct net_tls *tls;
     // connectors: the first is the one people see, the others carry data of the same group
     struct dial *dials;
@@ -60,14 +76,13 @@ struct dial {
 };
 
 // peer.c: an AMQP connection between a socket and the router
-extern const struct net_engine_ops peer_ops;
 void *peer_accepted(void *user, struct net_stream *s, const struct net_engine_ops **ops,
                     struct mono now);
 void *peer_connected(void *user, struct net_stream *s, const struct net_engine_ops **ops,
                      struct mono now);
 void peer_failed(void *user, const char *why, struct mono now);
 void peer_refused(void *user, const struct net_peer *peer, const char *why, struct mono now);
-void node_settle(struct node *n, struct mono now); // what the router wants of the loop
+void peer_event(struct worker *w, const struct router_event *ev, struct mono now);
 
 // parts.c: entities made to run
 int node_add(struct node *n, const struct mgmt_entity *e, struct why *why);

@@ -6,14 +6,15 @@
 #include "node/parts.h"
 
 // The thin shell between a socket's stream and the router's end of an AMQP connection. Whatever one
-// connection causes on others is picked up in node_settle(), once a turn.
+// connection causes on others is picked up in worker_settle(), once a turn.
 
 struct peer {
-    struct node *node;
+    struct end end;
+    struct worker *worker;
     struct router_conn *conn;
-    struct net_stream *stream;
     struct dial *dial; // NULL: accepted, or its connector is gone
     bool is_opened;
+    bool is_placed; // counted among the connections of its worker
 };
 
 static void feed(void *e, const uint8_t *data, size_t len, struct mono now)
@@ -35,7 +36,7 @@ static void sent(void *e, struct mono now)
     struct peer *p = e;
 
     router_conn_sent(p->conn, now);
-    node_settle(p->node, now);
+    worker_settle(p->worker, now);
 }
 
 static struct mono deadline(const void *e)
@@ -56,7 +57,7 @@ static bool is_paused(const void *e)
 {
     const struct peer *p = e;
 
-    return pool_is_short(p->node->pool);
+    return pool_is_short(p->worker->pool);
 }
 
 static bool is_finished(const void *e)
@@ -69,22 +70,24 @@ static bool is_finished(const void *e)
 static void lost(void *e, const char *why, struct mono now)
 {
     struct peer *p = e;
-    struct node *n = p->node;
+    struct worker *w = p->worker;
     uint32_t skipped;
 
-    if (log_limit_pass(&n->peer_lines, 50, now, &skipped))
+    if (log_limit_pass(&w->peer_lines, 50, now, &skipped))
         log_write(LOG_SERVER, LOG_INFO, "connection closed peer=%s why=%s skipped=%u",
-                  net_stream_peer(p->stream)->host, why, skipped);
+                  net_stream_peer(p->end.stream)->host, why, skipped);
     if (p->dial && p->dial == p->dial->part->dials) {
         p->dial->part->is_connected = false;
         strncpy(p->dial->part->status, why, WHY_MAX - 1);
     }
+    if (p->is_placed)
+        atomic_fetch_add(&w->ended, 1);
     router_conn_lost(p->conn, now);
     free(p);
-    node_settle(n, now);
+    worker_settle(w, now);
 }
 
-const struct net_engine_ops peer_ops = {
+static const struct net_engine_ops peer_ops = {
     .feed = feed,
     .output = output,
     .sent = sent,
@@ -108,7 +111,7 @@ static uint32_t milliseconds(const struct mgmt_entity *e, const char *attr)
 // What listeners and connectors have in common.
 static struct router_conn_opts common_opts(const struct part *part, struct peer *p)
 {
-    const struct net_peer *np = net_stream_peer(p->stream);
+    const struct net_peer *np = net_stream_peer(p->end.stream);
     const struct mgmt_entity *e = part->entity;
     const char *strip = mgmt_entity_cstr(e, "stripAnnotations");
 
@@ -134,19 +137,20 @@ static struct router_conn_opts common_opts(const struct part *part, struct peer 
     };
 }
 
-static struct peer *peer_new(struct node *n, struct net_stream *s)
+static struct peer *peer_new(struct worker *w, struct net_stream *s)
 {
     struct peer *p = xcalloc(1, sizeof(*p));
 
-    p->node = n;
-    p->stream = s;
+    p->worker = w;
+    p->end.stream = s;
     return p;
 }
 
 void *peer_accepted(void *user, struct net_stream *s, const struct net_engine_ops **ops,
                     struct mono now)
 {
-    struct part *part = user;
+    struct entrance *entrance = user;
+    struct part *part = entrance->part;
     const struct mgmt_entity *e = part->entity;
     const char *mechanisms = mgmt_entity_cstr(e, "saslMechanisms");
     bool must_authenticate = mgmt_entity_bool(e, "authenticatePeer");
@@ -154,7 +158,7 @@ void *peer_accepted(void *user, struct net_stream *s, const struct net_engine_op
     if (mgmt_entity_bool(e, "http"))
         return health_accepted(part, s, ops, now);
 
-    struct peer *p = peer_new(part->node, s);
+    struct peer *p = peer_new(entrance->worker, s);
     struct router_conn_opts o = common_opts(part, p);
 
     o.is_server = true;
@@ -167,7 +171,8 @@ void *peer_accepted(void *user, struct net_stream *s, const struct net_engine_op
     if (o.sasl_mechanisms == 0)
         o.sasl_mechanisms = AMQP_SASL_EXTERNAL; // refused there, with words
     o.sasl_optional = !must_authenticate && (!mechanisms || !mechanisms[0]);
-    p->conn = router_conn_new(part->node->router, &o, now);
+    p->is_placed = o.role == ROUTER_ROLE_NORMAL;
+    p->conn = router_conn_new(p->worker->router, &o, now);
     *ops = &peer_ops;
     return p;
 }
@@ -177,7 +182,7 @@ void *peer_connected(void *user, struct net_stream *s, const struct net_engine_o
 {
     struct dial *d = user;
     const struct mgmt_entity *e = d->part->entity;
-    struct peer *p = peer_new(d->part->node, s);
+    struct peer *p = peer_new(&d->part->node->workers[0], s);
     struct router_conn_opts o = common_opts(d->part, p);
     const char *mechanisms = mgmt_entity_cstr(e, "saslMechanisms");
     const struct part *profile =
@@ -193,9 +198,23 @@ void *peer_connected(void *user, struct net_stream *s, const struct net_engine_o
         o.group_correlator = d->part->correlator;
         o.group_ordinal = profile ? (uint64_t)mgmt_entity_int(profile->entity, "ordinal", 0) : 0;
     }
-    p->conn = router_conn_new(d->part->node->router, &o, now);
+    p->conn = router_conn_new(p->worker->router, &o, now);
     *ops = &peer_ops;
     return p;
+}
+
+// A connection that was accepted came to nothing before it was one of ours.
+void peer_refused(void *user, const struct net_peer *peer, const char *why, struct mono now)
+{
+    struct entrance *e = user;
+    uint32_t skipped;
+
+    if (node_role(e->part->entity) == ROUTER_ROLE_NORMAL)
+        atomic_fetch_add(&e->worker->ended, 1);
+    if (log_limit_pass(&e->worker->peer_lines, 50, now, &skipped))
+        log_write(LOG_SERVER, LOG_WARNING,
+                  "connection refused listener=%s peer=%s why=%s skipped=%u", e->part->name,
+                  peer->host, why, skipped);
 }
 
 void peer_failed(void *user, const char *why, struct mono now)
@@ -207,21 +226,9 @@ void peer_failed(void *user, const char *why, struct mono now)
         return;
     d->part->is_connected = false;
     strncpy(d->part->status, why, WHY_MAX - 1);
-    if (log_limit_pass(&d->part->node->peer_lines, 50, now, &skipped))
+    if (log_limit_pass(&d->part->node->workers[0].peer_lines, 50, now, &skipped))
         log_write(LOG_CONN_MGR, LOG_WARNING, "connector %s: %s (tries again by itself)",
                   d->part->name, why);
-}
-
-// A connection came to nothing before AMQP was spoken on it.
-void peer_refused(void *user, const struct net_peer *peer, const char *why, struct mono now)
-{
-    struct part *part = user;
-    uint32_t skipped;
-
-    if (log_limit_pass(&part->node->peer_lines, 50, now, &skipped))
-        log_write(LOG_SERVER, LOG_WARNING,
-                  "connection refused listener=%s peer=%s why=%s skipped=%u", part->name,
-                  peer->host, why, skipped);
 }
 
 static void opened(struct peer *p, const char *container)
@@ -233,12 +240,13 @@ static void opened(struct peer *p, const char *container)
         p->dial->part->status[0] = '\0';
     }
     log_write(LOG_SERVER, LOG_INFO, "connection opened peer=%s container=%s",
-              net_stream_peer(p->stream)->host, container);
+              net_stream_peer(p->end.stream)->host, container);
 }
 
-static void router_event(struct node *n, const struct router_event *ev, struct mono now)
+void peer_event(struct worker *w, const struct router_event *ev, struct mono now)
 {
-    struct peer *p = ev->conn ? router_conn_user_data(ev->conn) : NULL;
+    struct end *end = ev->conn ? router_conn_user_data(ev->conn) : NULL;
+    struct peer *p = end && end->stream ? (struct peer *)(void *)end : NULL;
     uint32_t skipped;
 
     switch (ev->type) {
@@ -247,35 +255,23 @@ static void router_event(struct node *n, const struct router_event *ev, struct m
             opened(p, ev->text);
         break;
     case ROUTER_EV_CLOSED:
-        if (p && log_limit_pass(&n->peer_lines, 50, now, &skipped))
+        if (p && log_limit_pass(&w->peer_lines, 50, now, &skipped))
             log_write(LOG_SERVER, ev->text[0] ? LOG_WARNING : LOG_INFO,
                       "connection ended peer=%s why=%s skipped=%u",
-                      net_stream_peer(p->stream)->host, ev->text[0] ? ev->text : "in peace",
+                      net_stream_peer(p->end.stream)->host, ev->text[0] ? ev->text : "in peace",
                       skipped);
         break;
     case ROUTER_EV_DROP:
         if (p)
-            net_stream_drop(p->stream, ev->text);
+            net_stream_drop(p->end.stream, ev->text);
         break;
     case ROUTER_EV_NEIGHBOUR:
     case ROUTER_EV_NODE:
         log_write(LOG_ROUTER, LOG_INFO, "%s", ev->text);
         break;
     case ROUTER_EV_NOTE:
-        if (log_limit_pass(&n->peer_lines, 50, now, &skipped))
+        if (log_limit_pass(&w->peer_lines, 50, now, &skipped))
             log_write(LOG_ROUTER, LOG_WARNING, "%s", ev->text);
         break;
     }
-}
-
-void node_settle(struct node *n, struct mono now)
-{
-    struct router_conn *c;
-    struct router_event ev;
-
-    while (router_next_event(n->router, &ev))
-        router_event(n, &ev, now);
-    while ((c = router_next_dirty(n->router)) != NULL)
-        net_want_write(((struct peer *)router_conn_user_data(c))->stream);
-    net_timer_set(n->loop, &n->router_timer, router_deadline(n->router));
 }

@@ -65,6 +65,8 @@ static bool classify_topo(const struct router *r, struct str rest, char key[ADDR
         return compose(key, 'U', STR("p"), out);
     if (str_is(node, "all"))
         return compose(key, 'T', rest, out);
+    if (r->mode == ROUTER_SHARD)
+        return compose(key, 'U', STR("p"), out);
     return compose(key, 'R', node, out);
 }
 
@@ -75,9 +77,9 @@ static bool classify_edge(const struct router *r, struct str rest, char key[ADDR
 
     if (!take_segment(&rest, &node))
         return false;
-    if (r->mode != ROUTER_EDGE)
+    if (r->mode != ROUTER_EDGE && r->mode != ROUTER_SHARD)
         return compose(key, 'H', node, out);
-    if (str_is(node, r->id))
+    if (str_is(node, r->id) && (r->mode == ROUTER_EDGE || r->hub_mode == ROUTER_EDGE))
         return compose(key, 'L', rest, out);
     return compose(key, 'U', STR("p"), out);
 }
@@ -133,7 +135,7 @@ static void configure(struct router *r, struct address *a)
     a->priority = -1;
     if (a->key.ptr[0] == 'T') {
         a->treatment = ROUTER_FLOOD;
-        a->all_nodes = true;
+        a->all_nodes = r->mode != ROUTER_SHARD; // a shard's hub knows them
     }
     if (a->key.ptr[0] != 'M')
         return;

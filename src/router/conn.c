@@ -25,7 +25,7 @@ static char *dup_or_null(const char *text)
 static bool is_router_role(enum router_role role)
 {
     return role == ROUTER_ROLE_INTER_ROUTER || role == ROUTER_ROLE_INTER_ROUTER_DATA ||
-           role == ROUTER_ROLE_EDGE || role == ROUTER_ROLE_INTER_EDGE;
+           role == ROUTER_ROLE_EDGE || role == ROUTER_ROLE_INTER_EDGE || role == ROUTER_ROLE_SHARD;
 }
 
 // Section 1.2 of the protocol: keys are symbols, and the type of each value matters.
@@ -143,7 +143,7 @@ struct router_conn *router_conn_new(struct router *r, const struct router_conn_o
     list_init(&c->on_dirty);
     list_init(&c->on_group);
     list_append(&r->conns, &c->on_router);
-    r->conn_count++;
+    r->conn_count += c->role != ROUTER_ROLE_SHARD;
     start_engine(c, o, now);
     conn_mark(c);
     return c;
@@ -154,7 +154,7 @@ static void conn_free(struct router_conn *c)
     list_remove(&c->on_router);
     list_remove(&c->on_dirty);
     list_remove(&c->on_group);
-    c->router->conn_count--;
+    c->router->conn_count -= c->role != ROUTER_ROLE_SHARD;
     amqp_conn_free(c->amqp);
     free(c->name);
     free(c->host);

@@ -123,7 +123,8 @@ struct router_link {
     bool is_resend;     // qd.resend-released
     bool wants_settled; // out: the consumer asked for pre-settled deliveries only
     bool is_proxy;      // stands for another router's consumers or producers
-    bool is_told;       // in, of an edge: it has heard that there is a destination
+    bool is_far;        // a shard's proxy: what it stands for is beyond its hub
+    uint8_t told;       // in, of an edge: what it has heard of destinations elsewhere
     struct address *proxied;
     uint8_t priority;
     uint32_t capacity;
@@ -243,7 +244,12 @@ struct router {
     char *id;
     char *node_text; // "0/<id>", as in annotations
     char *version;
-    enum router_mode mode;
+    enum router_mode mode, hub_mode;
+    struct router *hub;                       // of a shard; only its rules are looked at
+    struct router *shards[ROUTER_SHARDS_MAX]; // borrowed
+    uint32_t shard_count;
+    void (*hold)(void *user, bool on);
+    void *hold_user;
     enum router_treatment default_treatment;
     struct pool *pool;
     struct mono now;
@@ -310,6 +316,8 @@ int rule_priority(const struct treatment_rule *t);
 void rules_free(struct router *r);
 
 // router.c
+void router_hold(const struct router *r, bool on);            // its shards stand still while on
+struct router *router_part(struct router *r, uint32_t index); // itself, its shards, then NULL
 void router_settle(struct router *r); // what follows from changes, until nothing does
 
 // conn.c

@@ -59,6 +59,8 @@ static void count_outcome(struct router *r, struct router_link *in, enum amqp_ou
 static void count_end(struct router *r, struct router_link *in, bool is_presettled,
                       enum amqp_outcome_type type)
 {
+    if (in->conn->role == ROUTER_ROLE_SHARD)
+        return; // counted where its client is
     if (!is_presettled) {
         count_outcome(r, in, type);
     } else if (type == AMQP_ACCEPTED) {

@@ -11,6 +11,9 @@
 // for each address it has consumers or producers for. The interior tells it, on a tracking link,
 // which of its addresses have a destination elsewhere.
 //
+// Shards (router.h) are edge routers of a kind: their uplink leads to their hub, they have no name
+// of their own (so no downlink, no mesh), and local and topological addresses are proxied as well.
+//
 //   interior   accepts the downlink (all that is for _edge/<id>/…), the tracking link, the mesh
 //              announcements and the proxy links
 //   edge       keeps one active uplink among its edge connections and attaches those links on it
@@ -21,12 +24,24 @@
 
 static bool is_interior_side(const struct router_conn *c)
 {
+    if (c->role == ROUTER_ROLE_SHARD)
+        return c->is_server;
     return c->role == ROUTER_ROLE_EDGE && c->router->mode == ROUTER_INTERIOR && c->is_server;
 }
 
 static bool is_edge_side(const struct router_conn *c)
 {
+    if (c->role == ROUTER_ROLE_SHARD)
+        return !c->is_server;
     return c->role == ROUTER_ROLE_EDGE && c->router->mode == ROUTER_EDGE && !c->is_server;
+}
+
+// Addresses that an edge router, or a shard, has links of its own for.
+static bool is_proxied(const struct address *a, bool by_shard)
+{
+    char class = a->key.ptr[0];
+
+    return class == 'M' || (by_shard && (class == 'L' || class == 'T'));
 }
 
 // -------------------------------------------------------------------------------------- interior
@@ -129,7 +144,25 @@ static bool is_elsewhere(const struct address *a, const struct router_conn *edge
     return false;
 }
 
-static void put_tracking(struct amqp_writer *w, const struct address *a, bool elsewhere)
+// Is every such destination at another router?
+static bool is_far(const struct address *a, const struct router_conn *shard)
+{
+    if (a->inside)
+        return false;
+    list_for_each (node, &a->consumers) {
+        const struct router_link *l = list_entry(node, struct router_link, on_address);
+
+        if (l->conn != shard && !l->is_proxy)
+            return false;
+    }
+    return true;
+}
+
+enum { TOLD_NOTHING, TOLD_NEAR, TOLD_FAR };
+
+// A shard also hears how far they are and the treatment that the network gave the address.
+static void put_tracking(struct amqp_writer *w, const struct address *a, uint8_t told,
+                         bool to_shard)
 {
     struct amqp_mark mark;
 
@@ -140,40 +173,50 @@ static void put_tracking(struct amqp_writer *w, const struct address *a, bool el
     amqp_put_descriptor(w, AMQP_SECTION_VALUE);
     mark = amqp_begin_list(w, true);
     amqp_put_string(w, a->key);
-    amqp_put_bool(w, elsewhere);
-    amqp_end(w, mark, 2);
+    amqp_put_bool(w, told != TOLD_NOTHING);
+    if (to_shard) {
+        amqp_put_bool(w, told == TOLD_FAR);
+        amqp_put_int(w, (int32_t)a->treatment);
+    }
+    amqp_end(w, mark, to_shard ? 4 : 2);
 }
 
 static void send_tracking(struct router *r, struct router_link *tracking, const struct address *a,
-                          bool elsewhere)
+                          uint8_t told)
 {
     struct amqp_writer w;
     struct arrival arrival = {.is_complete = true};
 
     amqp_writer_init(&w);
-    put_tracking(&w, a, elsewhere);
+    put_tracking(&w, a, told, tracking->conn->role == ROUTER_ROLE_SHARD);
     arrival.bytes = amqp_written(&w);
     forward_to_link(r, &arrival, tracking);
     amqp_writer_fini(&w);
 }
 
+static void track(struct router *r, struct address *a, struct router_link *producer)
+{
+    const struct router_conn *c = producer->conn;
+    bool is_shard = c->role == ROUTER_ROLE_SHARD;
+    uint8_t told = TOLD_NOTHING;
+
+    if (!is_interior_side(c) || !c->tracking || !is_proxied(a, is_shard))
+        return;
+    if (is_elsewhere(a, c))
+        told = is_shard && is_far(a, c) ? TOLD_FAR : TOLD_NEAR;
+    if (told == producer->told)
+        return;
+    producer->told = told;
+    send_tracking(r, c->tracking, a, told);
+}
+
 // An address changed: every edge router that sends to it hears whether somebody is there.
 void edge_address_changed(struct router *r, struct address *a)
 {
-    if (a->key.ptr[0] != 'M' || r->mode != ROUTER_INTERIOR)
+    if (r->mode != ROUTER_INTERIOR && r->shard_count == 0)
         return;
-    list_for_each (node, &a->producers) {
-        struct router_link *l = list_entry(node, struct router_link, on_address);
-        bool elsewhere;
-
-        if (!is_interior_side(l->conn) || !l->conn->tracking)
-            continue;
-        elsewhere = is_elsewhere(a, l->conn);
-        if (elsewhere == l->is_told)
-            continue;
-        l->is_told = elsewhere;
-        send_tracking(r, l->conn->tracking, a, elsewhere);
-    }
+    list_for_each (node, &a->producers)
+        track(r, a, list_entry(node, struct router_link, on_address));
 }
 
 // ------------------------------------------------------------------------------------------ edge
@@ -229,12 +272,24 @@ static void announce_mesh(struct router_conn *c)
     amqp_writer_fini(&w);
 }
 
+// The address as the other side reads it.
+static struct str proxy_text(const struct address *a, char *out, size_t size)
+{
+    const char *front = a->key.ptr[0] == 'L'   ? "_local/"
+                        : a->key.ptr[0] == 'T' ? "_topo/0/all/"
+                                               : "";
+
+    snprintf(out, size, "%s%s", front, a->key.ptr + 1);
+    return str_of(out);
+}
+
 // Local consumers make the edge a consumer of the interior, local producers a producer.
 static void proxy(struct router *r, struct address *a)
 {
     bool consumes = a->consumer_count > a->proxy_count || a->inside;
     bool produces = a->producer_count > 0 || a->is_watched;
-    struct str text = str_skip(a->key, 1);
+    char full[ADDRESS_MAX + 64];
+    struct str text = proxy_text(a, full, sizeof(full));
 
     if (consumes && !a->proxy_in)
         a->proxy_in = open_link(r->uplink, LINK_PROXY_IN, false, text, NULL, LINK_CAPACITY);
@@ -253,7 +308,7 @@ static void proxy(struct router *r, struct address *a)
 
 void edge_proxy_changed(struct router *r, struct address *a)
 {
-    if (r->uplink && a->key.ptr[0] == 'M' && !a->is_pinned)
+    if (r->uplink && is_proxied(a, r->mode == ROUTER_SHARD) && !a->is_pinned)
         proxy(r, a);
 }
 
@@ -270,9 +325,11 @@ static void activate(struct router_conn *c)
     l = open_link(c, LINK_UPLINK, true, STR_NONE, NULL, 0);
     if (l && up)
         address_add_consumer(up, l);
-    open_link(c, LINK_DOWNLINK, false, str_of(r->id), CAPABILITY_DOWNLINK, LINK_CAPACITY);
     c->tracking = open_link(c, LINK_TRACKING, false, STR(ADDRESS_TRACKING), NULL, 32);
-    announce_mesh(c);
+    if (c->role != ROUTER_ROLE_SHARD) {
+        open_link(c, LINK_DOWNLINK, false, str_of(r->id), CAPABILITY_DOWNLINK, LINK_CAPACITY);
+        announce_mesh(c);
+    }
     while (map_next(&r->addresses, &at, &key, &value))
         address_changed(r, value);
 }
@@ -315,6 +372,33 @@ void edge_link_down(struct router_link *l)
         l->proxied->proxy_out = NULL;
 }
 
+// What only a hub tells its shard: how far, and the treatment.
+static void tracked_by_hub(struct router *r, struct address *a, const struct amqp_val *body)
+{
+    const struct amqp_val *far = amqp_val_at(body, 2), *treatment = amqp_val_at(body, 3);
+
+    a->proxy_out->is_far = far && far->type == AMQP_BOOL && far->b;
+    if (treatment && treatment->type == AMQP_INT && !rule_for(r, str_skip(a->key, 1)))
+        a->treatment = (enum router_treatment)treatment->i;
+}
+
+static void tracked(struct router *r, const struct amqp_val *body)
+{
+    struct address *a = address_find_key(r, amqp_val_str(amqp_val_at(body, 0)));
+    const struct amqp_val *flag = amqp_val_at(body, 1);
+
+    if (!a || !a->proxy_out || !flag || flag->type != AMQP_BOOL)
+        return;
+    if (r->mode == ROUTER_SHARD)
+        tracked_by_hub(r, a, body);
+    if (flag->b && !a->proxy_out->address) {
+        a->proxy_out->is_proxy = true;
+        address_add_consumer(a, a->proxy_out);
+    } else if (!flag->b && a->proxy_out->address) {
+        address_remove_link(r, a->proxy_out);
+    }
+}
+
 // "M<address>" and whether somebody is there: the proxy towards the interior becomes, or stops
 // being, a consumer of that address here.
 void edge_tracked(struct router_link *l, struct str bytes)
@@ -323,11 +407,8 @@ void edge_tracked(struct router_link *l, struct str bytes)
     struct amqp_msg msg;
     struct amqp_val *body = NULL;
     struct amqp_reader at;
-    struct address *a = NULL;
-    const struct amqp_val *flag = NULL;
-    struct amqp_item section;
+    struct amqp_item section, value;
     uint64_t code;
-    struct amqp_item value;
 
     if (amqp_msg_scan(bytes, true, AMQP_SCAN_BODY, &msg) < 0 || msg.body_at >= bytes.len)
         return;
@@ -337,15 +418,6 @@ void edge_tracked(struct router_link *l, struct str bytes)
     at = amqp_reader_of(value.whole);
     if (amqp_val_read(&at, 100, &body) < 0)
         return;
-    a = address_find_key(r, amqp_val_str(amqp_val_at(body, 0)));
-    flag = amqp_val_at(body, 1);
-    if (a && a->proxy_out && flag && flag->type == AMQP_BOOL) {
-        if (flag->b && !a->proxy_out->address) {
-            a->proxy_out->is_proxy = true;
-            address_add_consumer(a, a->proxy_out);
-        } else if (!flag->b && a->proxy_out->address) {
-            address_remove_link(r, a->proxy_out);
-        }
-    }
+    tracked(r, body);
     amqp_val_free(body);
 }

@@ -192,12 +192,23 @@ static bool was_tried(const struct arrival *a, const struct router_conn *c)
 // Back to the edge router it came from, or to another one of the same mesh.
 static bool is_echo(const struct arrival *a, const struct router_link *l)
 {
-    if (!a->link || !l->is_proxy)
+    if (!a->link)
+        return false;
+    // A shard leaves the whole choice to its hub where its client's link names no address.
+    if (l->conn->role == ROUTER_ROLE_SHARD && l->conn == a->link->conn)
+        return !l->conn->is_server || a->link->address != NULL;
+    if (!l->is_proxy)
         return false;
     if (l->conn == a->link->conn)
         return true;
     return a->msg.ra.mesh.len == RNG_ID_LEN && l->conn->mesh[0] &&
            memcmp(l->conn->mesh, a->msg.ra.mesh.ptr, RNG_ID_LEN) == 0;
+}
+
+// What a shard's hub would have to send on to another router is farther than any consumer here.
+static bool is_nearest(const struct address *to, const struct router_link *l)
+{
+    return !l->is_far || to->consumer_count == 1;
 }
 
 // The consumer here that should have it. With `least`: the one with the fewest unsettled, told in
@@ -213,12 +224,14 @@ static struct router_link *pick_local(struct address *to, const struct arrival *
 
         if (is_echo(a, l) || was_tried(a, l->conn))
             continue;
+        if (!least && !is_nearest(to, l))
+            continue;
         *any = true;
-        if (l->sent_count >= *value || !can_take(l))
+        if (l->sent_count + l->is_far >= *value || !can_take(l))
             continue;
         best = l;
-        *value = l->sent_count;
-        if (!least || l->sent_count == 0)
+        *value = l->sent_count + l->is_far;
+        if (!least || *value == 0)
             break;
     }
     if (best) {
@@ -445,6 +458,8 @@ static void count_direction(struct router *r, const struct arrival *a, struct ad
 {
     bool from_router = a->link && a->link->is_router;
 
+    if (a->link && a->link->conn->role == ROUTER_ROLE_SHARD)
+        return; // counted where its client is
     if (from_router) {
         to->transit++;
         r->stats.transit++;
@@ -482,6 +497,17 @@ static bool send(struct router *r, struct arrival *a, struct address *to)
     return false;
 }
 
+// Of an edge router or a shard: what has no destination here goes to its interior or hub. A shard
+// knows of destinations elsewhere only for addresses that links name.
+static bool goes_up(const struct router *r, const struct arrival *a, const struct address *to)
+{
+    if (!r->uplink || (a->link && a->link->conn == r->uplink))
+        return false;
+    if (r->mode == ROUTER_SHARD && a->link && !a->link->address)
+        return true;
+    return !to || !address_has_destination(to);
+}
+
 void forward(struct router *r, struct arrival *a)
 {
     struct address *to = arrival_address(r, a);
@@ -489,8 +515,7 @@ void forward(struct router *r, struct arrival *a)
 
     if (!to && a->delivery)
         to = a->delivery->address;
-    if (r->uplink && (!to || !address_has_destination(to)) &&
-        !(a->link && a->link->conn == r->uplink))
+    if (goes_up(r, a, to))
         to = address_find_key(r, STR("Up"));
     if (a->delivery) {
         a->delivery->is_routed = true;

@@ -16,11 +16,13 @@ static void management(void *user, struct str message)
 
     if (!r->agent)
         return;
+    router_hold(r, true);
     amqp_writer_init(&response);
     if (mgmt_agent_handle(r->agent, message, &reply_to, &response))
         forward_inside(r, str_of(reply_to), amqp_written(&response));
     free(reply_to);
     amqp_writer_fini(&response);
+    router_hold(r, false);
 }
 
 static void put_inside(struct address *a, router_receive *receive, void *user)

@@ -24,7 +24,7 @@ struct router_link *link_new(struct router_conn *c, struct amqp_link *al, enum l
     list_init(&l->queue);
     list_init(&l->sent);
     list_append(&c->links, &l->on_conn);
-    c->router->link_count++;
+    c->router->link_count += c->role != ROUTER_ROLE_SHARD;
     amqp_link_set_user(al, l);
     return l;
 }
@@ -67,7 +67,7 @@ static void dynamic_address(struct router *r, bool is_out, char *out, size_t siz
     rng_id(&r->rng, id);
     if (!is_out)
         snprintf(out, size, "amqp:/_$temp.%s", id);
-    else if (r->mode == ROUTER_EDGE)
+    else if (r->mode == ROUTER_EDGE || r->hub_mode == ROUTER_EDGE)
         snprintf(out, size, "amqp:/_edge/%s/temp.%s", r->id, id);
     else
         snprintf(out, size, "amqp:/_topo/0/%s/temp.%s", r->id, id);
@@ -105,8 +105,8 @@ static void attach_endpoint(struct router_conn *c, struct amqp_link *al)
     struct router_link *l = link_new(c, al, LINK_ENDPOINT, is_out);
 
     l->is_attached = true;
-    l->is_router = c->role == ROUTER_ROLE_EDGE || c->role == ROUTER_ROLE_INTER_EDGE;
-    l->is_proxy = l->is_router;
+    l->is_proxy = c->role == ROUTER_ROLE_EDGE || c->role == ROUTER_ROLE_INTER_EDGE;
+    l->is_router = l->is_proxy || c->role == ROUTER_ROLE_SHARD; // a shard's clients are our own
     l->wants_settled = is_out && amqp_link_snd_settle_mode(al) == 1;
     l->is_streaming = !is_out && amqp_terminus_has(t, "qd.streaming-deliveries");
     l->is_resend = !is_out && amqp_terminus_has(t, "qd.resend-released");
@@ -188,7 +188,7 @@ void link_detached(struct router_link *l)
     while ((node = list_pop(&l->queue)) != NULL)
         outgoing_lost(list_entry(node, struct outgoing, on_link));
     list_remove(&l->on_neighbour);
-    r->link_count--;
+    r->link_count -= l->conn->role != ROUTER_ROLE_SHARD;
     free(l->memo);
     free(l->target);
     free(l);

@@ -81,6 +81,30 @@ static struct row row_of(const char *type)
     return row;
 }
 
+// The connections of the router and of its shards, one after the other; not those between them.
+static struct router_conn *next_conn(struct router *hub, struct router_conn *after)
+{
+    struct router *part = after ? after->router : hub;
+    struct list *node = after ? after->on_router.next : part->conns.next;
+
+    for (uint32_t index = 0; part;) {
+        struct router_conn *c = NULL;
+
+        if (node != &part->conns) {
+            c = list_entry(node, struct router_conn, on_router);
+            if (c->role != ROUTER_ROLE_SHARD)
+                return c;
+            node = node->next;
+            continue;
+        }
+        while (router_part(hub, index) != part)
+            index++;
+        part = router_part(hub, index + 1);
+        node = part ? part->conns.next : NULL;
+    }
+    return NULL;
+}
+
 // ------------------------------------------------------------------------------------- addresses
 
 static const char *treatment_name(enum router_treatment t)
@@ -109,6 +133,34 @@ static struct amqp_val *remote_hosts(const struct router *r, const struct addres
     return list;
 }
 
+// Those of the shards are clients of this router like any other; the links between are not.
+static uint64_t consumers_of(const struct router *r, const struct address *a)
+{
+    uint64_t count = 0;
+
+    list_for_each (node, &a->consumers)
+        count += list_entry(node, struct router_link, on_address)->conn->role != ROUTER_ROLE_SHARD;
+    for (uint32_t i = 0; i < r->shard_count; i++) {
+        const struct address *of = address_find_key(r->shards[i], a->key);
+
+        count += of ? of->consumer_count - of->proxy_count : 0;
+    }
+    return count;
+}
+
+// The parts of the router count what passes through each of them.
+static uint64_t summed(const struct router *r, const struct address *a, size_t counter)
+{
+    uint64_t sum = *(const uint64_t *)(const void *)((const char *)a + counter);
+
+    for (uint32_t i = 0; i < r->shard_count; i++) {
+        const struct address *of = address_find_key(r->shards[i], a->key);
+
+        sum += of ? *(const uint64_t *)(const void *)((const char *)of + counter) : 0;
+    }
+    return sum;
+}
+
 static void each_address(void *user, mgmt_emit *emit, void *to)
 {
     const struct router *r = user;
@@ -124,14 +176,16 @@ static void each_address(void *user, mgmt_emit *emit, void *to)
         set_text(&row, "key", a->key.ptr);
         set_text(&row, "distribution", treatment_name(a->treatment));
         set_count(&row, "inProcess", a->inside != NULL);
-        set_count(&row, "subscriberCount", a->consumer_count);
+        set_count(&row, "subscriberCount", consumers_of(r, a));
         set_count(&row, "remoteCount", a->remote_count);
         set(&row, "remoteHostRouters", remote_hosts(r, a));
-        set_count(&row, "deliveriesIngress", a->ingress);
-        set_count(&row, "deliveriesEgress", a->egress);
-        set_count(&row, "deliveriesTransit", a->transit);
-        set_count(&row, "deliveriesToContainer", a->to_container);
-        set_count(&row, "deliveriesFromContainer", a->from_container);
+        set_count(&row, "deliveriesIngress", summed(r, a, offsetof(struct address, ingress)));
+        set_count(&row, "deliveriesEgress", summed(r, a, offsetof(struct address, egress)));
+        set_count(&row, "deliveriesTransit", summed(r, a, offsetof(struct address, transit)));
+        set_count(&row, "deliveriesToContainer",
+                  summed(r, a, offsetof(struct address, to_container)));
+        set_count(&row, "deliveriesFromContainer",
+                  summed(r, a, offsetof(struct address, from_container)));
         set_count(&row, "deliveriesEgressRouteContainer", 0);
         set_count(&row, "deliveriesIngressRouteContainer", 0);
         set_count(&row, "deliveriesEgressInterNetwork", 0);
@@ -203,12 +257,10 @@ static void link_row(struct row *row, const struct router_link *l)
 
 static void each_link(void *user, mgmt_emit *emit, void *to)
 {
-    struct router *r = user;
     struct row row = row_of("router.link");
+    struct router_conn *c = NULL;
 
-    list_for_each (node, &r->conns) {
-        struct router_conn *c = list_entry(node, struct router_conn, on_router);
-
+    while ((c = next_conn(user, c)) != NULL) {
         list_for_each (link, &c->links) {
             link_row(&row, list_entry(link, struct router_link, on_conn));
             if (!tell(&row, emit, to))
@@ -265,11 +317,11 @@ static void connection_row(struct row *row, const struct router_conn *c)
 
 static void each_connection(void *user, mgmt_emit *emit, void *to)
 {
-    struct router *r = user;
     struct row row = row_of("connection");
+    struct router_conn *c = NULL;
 
-    list_for_each (node, &r->conns) {
-        connection_row(&row, list_entry(node, struct router_conn, on_router));
+    while ((c = next_conn(user, c)) != NULL) {
+        connection_row(&row, c);
         if (!tell(&row, emit, to))
             return;
     }
@@ -277,8 +329,9 @@ static void each_connection(void *user, mgmt_emit *emit, void *to)
 
 static struct router_conn *find_connection(struct router *r, struct str identity)
 {
-    list_for_each (node, &r->conns) {
-        struct router_conn *c = list_entry(node, struct router_conn, on_router);
+    struct router_conn *c = NULL;
+
+    while ((c = next_conn(r, c)) != NULL) {
         char id[32];
 
         snprintf(id, sizeof(id), "%" PRIu64, c->id);

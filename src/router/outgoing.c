@@ -114,6 +114,8 @@ size_t annotations_for(const struct router *r, const struct amqp_ra *in,
     if (r->mode == ROUTER_EDGE) {
         ra.ingress = last = ra.trace = STR_NONE;
         ra.trace_count = 0;
+    } else if (r->mode == ROUTER_SHARD) {
+        last = STR_NONE; // it is a part of its hub, which writes them
     } else if (ra.ingress.len == 0) {
         ra.ingress = last;
     }
@@ -140,7 +142,7 @@ bool outgoing_begin(struct outgoing *o, struct router_link *l)
     l->presettled += d->is_presettled;
     outgoing_adopt(o, l, amqp_delivery_begin(l->amqp, settled, d->format, o));
     l->current = o;
-    if (l->address)
+    if (l->address && l->conn->role != ROUTER_ROLE_SHARD)
         l->address->egress++;
     return outgoing_write(o);
 }

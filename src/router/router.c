@@ -39,11 +39,12 @@ struct router *router_new(const struct router_opts *opts, struct mono now)
     r->node_text = str_fmt("0/%s", opts->id);
     r->version = xstrdup(opts->version ? opts->version : "0");
     r->mode = opts->mode;
+    r->hub_mode = opts->hub_mode;
     r->default_treatment = opts->default_treatment;
     r->pool = opts->pool;
     r->stored_max = opts->stored_max ? opts->stored_max : STORED_MAX;
     r->now = r->started = now;
-    r->next_id = 1;
+    r->next_id = 1 + ((uint64_t)opts->shard << 40); // told apart by management
     rng_init(&r->rng, opts->seed);
     rng_id(&r->rng, r->mesh);
     map_init(&r->addresses);
@@ -66,7 +67,8 @@ struct router *router_new(const struct router_opts *opts, struct mono now)
 
         r->routing = routing_new(&routing, now);
     }
-    inside_init(r);
+    if (opts->mode != ROUTER_SHARD)
+        inside_init(r);
     return r;
 }
 
@@ -84,6 +86,32 @@ void router_free(struct router *r)
     free(r->node_text);
     free(r->version);
     free(r);
+}
+
+void router_add_shard(struct router *hub, struct router *shard)
+{
+    assert(hub->shard_count < ROUTER_SHARDS_MAX && shard->mode == ROUTER_SHARD);
+    hub->shards[hub->shard_count++] = shard;
+    shard->hub = hub;
+}
+
+void router_set_hold(struct router *hub, void (*hold)(void *user, bool on), void *user)
+{
+    hub->hold = hold;
+    hub->hold_user = user;
+}
+
+struct router *router_part(struct router *r, uint32_t index)
+{
+    if (index == 0)
+        return r;
+    return index <= r->shard_count ? r->shards[index - 1] : NULL;
+}
+
+void router_hold(const struct router *r, bool on)
+{
+    if (r->hold)
+        r->hold(r->hold_user, on);
 }
 
 void router_set_agent(struct router *r, struct mgmt_agent *agent)
@@ -107,6 +135,8 @@ const char *router_role_name(enum router_role role)
         return "inter-router-data";
     case ROUTER_ROLE_INTER_EDGE:
         return "inter-edge";
+    case ROUTER_ROLE_SHARD:
+        return "shard";
     case ROUTER_ROLE_INTER_NETWORK:
         return "inter-network";
     }
@@ -170,15 +200,31 @@ struct router_conn *router_next_dirty(struct router *r)
     return node ? list_entry(node, struct router_conn, on_dirty) : NULL;
 }
 
+static void add_stats(struct router_stats *out, const struct router *r)
+{
+    out->accepted += r->stats.accepted;
+    out->rejected += r->stats.rejected;
+    out->released += r->stats.released;
+    out->modified += r->stats.modified;
+    out->presettled += r->stats.presettled;
+    out->dropped_presettled += r->stats.dropped_presettled;
+    out->ingress += r->stats.ingress;
+    out->egress += r->stats.egress;
+    out->transit += r->stats.transit;
+    out->links += r->link_count;
+    out->connections += r->conn_count;
+    out->deliveries += r->delivery_count;
+    out->stored_bytes += r->stored;
+}
+
 void router_stats(const struct router *r, struct router_stats *out)
 {
-    *out = r->stats;
-    out->addresses = r->addresses.count;
-    out->links = r->link_count;
-    out->connections = r->conn_count;
-    out->nodes = router_node_count(r);
-    out->deliveries = r->delivery_count;
-    out->stored_bytes = r->stored;
+    *out = (struct router_stats){.addresses = r->addresses.count, .nodes = router_node_count(r)};
+    router_hold(r, true);
+    add_stats(out, r);
+    for (uint32_t i = 0; i < r->shard_count; i++)
+        add_stats(out, r->shards[i]);
+    router_hold(r, false);
 }
 
 uint32_t router_node_count(const struct router *r)

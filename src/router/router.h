@@ -22,7 +22,8 @@
 struct router;
 struct router_conn;
 
-enum router_mode { ROUTER_STANDALONE, ROUTER_INTERIOR, ROUTER_EDGE };
+// ROUTER_SHARD: not one that can be configured; see router_add_shard().
+enum router_mode { ROUTER_STANDALONE, ROUTER_INTERIOR, ROUTER_EDGE, ROUTER_SHARD };
 
 // How an address chooses among its consumers. The numbers are those of the routing protocol.
 enum router_treatment {
@@ -42,6 +43,7 @@ enum router_role {
     ROUTER_ROLE_INTER_ROUTER_DATA = 4,
     ROUTER_ROLE_INTER_EDGE = 5,
     ROUTER_ROLE_INTER_NETWORK = 6,
+    ROUTER_ROLE_SHARD = 7, // between a hub (server) and its shard (client), inside one process
 };
 // "normal", "inter-router", …
 const char *router_role_name(enum router_role role);
@@ -49,7 +51,9 @@ const char *router_role_name(enum router_role role);
 struct router_opts {
     const char *id;
     enum router_mode mode;
-    int64_t instance; // differs after each restart: seconds since the epoch
+    enum router_mode hub_mode; // of a shard: how its hub is configured
+    uint32_t shard;            // of a shard: its number, from 1
+    int64_t instance;          // differs after each restart: seconds since the epoch
     uint64_t seed;
     enum router_treatment default_treatment; // for addresses without configuration
     uint32_t hello_interval_ms, hello_max_age_ms, ra_interval_ms, ra_interval_flux_ms,
@@ -66,6 +70,17 @@ void router_free(struct router *r);
 // Requests to $management are answered by it; borrowed. The router's own types (router.address,
 // router.link, router.node, connection, routerMetrics) are added to it here.
 void router_set_agent(struct router *r, struct mgmt_agent *agent);
+
+// One router served by several threads is several values: a hub, which is all that other routers
+// and management see, and shards, one for each further thread, which serve clients only. Each is
+// touched by its own thread alone; between them runs an AMQP connection of role ROUTER_ROLE_SHARD,
+// like that of an edge router, over memory. Addresses, credit and outcomes are the hub's.
+//
+// `hold` is called with true before the hub looks into its shards (management, configuration) and
+// with false afterwards: in between their threads must not run. Shards are freed before their hub.
+enum { ROUTER_SHARDS_MAX = 63 };
+void router_add_shard(struct router *hub, struct router *shard);
+void router_set_hold(struct router *hub, void (*hold)(void *user, bool on), void *user);
 
 // ------------------------------------------------------------------------------------- addresses
 

@@ -98,10 +98,11 @@ static bool is_better(const struct treatment_rule *a, const struct treatment_rul
 
 const struct treatment_rule *rule_for(const struct router *r, struct str address)
 {
+    const struct router *owner = r->hub ? r->hub : r;
     const struct treatment_rule *best = NULL;
 
-    for (uint32_t i = 0; i < r->rule_count; i++) {
-        const struct treatment_rule *rule = &r->rules[i];
+    for (uint32_t i = 0; i < owner->rule_count; i++) {
+        const struct treatment_rule *rule = &owner->rules[i];
 
         if (rule_matches(rule, address) && (!best || is_better(rule, best)))
             best = rule;
@@ -137,6 +138,7 @@ int router_address_config(struct router *r, struct str text, bool is_prefix,
         return ERR_INVALID;
     if (find(r, text, is_prefix) >= 0)
         return ERR_EXISTS;
+    router_hold(r, true);
     if (r->rule_count == r->rule_size) {
         r->rule_size = r->rule_size ? r->rule_size * 2 : 8;
         r->rules = xrealloc(r->rules, r->rule_size, sizeof(*r->rules));
@@ -147,6 +149,7 @@ int router_address_config(struct router *r, struct str text, bool is_prefix,
         .treatment = treatment,
         .priority = priority,
     };
+    router_hold(r, false);
     return 0;
 }
 
@@ -156,8 +159,10 @@ int router_address_unconfig(struct router *r, struct str text, bool is_prefix)
 
     if (at < 0)
         return at;
+    router_hold(r, true);
     free(r->rules[at].text);
     r->rules[at] = r->rules[--r->rule_count];
+    router_hold(r, false);
     return 0;
 }
 
