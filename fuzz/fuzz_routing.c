@@ -137,6 +137,7 @@ static uint64_t tell(const uint8_t *data, size_t len)
         st.is_up[i] = true;
     }
     routing_address_add(st.rt, STR("Mown"), 3, 1, STR_NONE, st.now);
+    poll(&st); // as its owner does after each call
     while (s.at < s.end)
         step(&st, &s);
     routing_free(st.rt);
