@@ -30,6 +30,7 @@ struct net_connector {
     int address_count, next_address;
     struct net_stream *stream;
     uint32_t pause_ms;
+    struct mono give_up; // this attempt, its handshake included
     struct rng rng;
     bool is_connecting;
 };
@@ -57,6 +58,7 @@ static void again(struct net_connector *c)
     heap_set(&c->loop->timers, &c->timer.timer, mono_add_ms(c->loop->now, wait));
 }
 
+// The last thing that is done with the connector: its owner may give it up here.
 static void failed(struct net_connector *c, const char *what, const char *why)
 {
     char words[400];
@@ -83,8 +85,8 @@ static bool try_address(struct net_connector *c)
     c->source = (struct source){connecting, fd, 0};
     c->is_connecting = true;
     source_add(c->loop, &c->source, EPOLLOUT);
-    heap_set(&c->loop->timers, &c->timer.timer,
-             mono_add_ms(c->loop->now, or_default(c->opts.connect_ms, CONNECT_MS)));
+    c->give_up = mono_add_ms(c->loop->now, or_default(c->opts.connect_ms, CONNECT_MS));
+    heap_set(&c->loop->timers, &c->timer.timer, c->give_up);
     return true;
 }
 
@@ -98,8 +100,8 @@ static void try_next(struct net_connector *c, const char *why)
         snprintf(words, sizeof(words), "%s", strerror(errno));
         why = words;
     }
-    failed(c, "connect to", why ? why : "no address");
     again(c);
+    failed(c, "connect to", why ? why : "no address");
 }
 
 static void connecting(struct source *self, uint32_t events)
@@ -123,8 +125,7 @@ static void connecting(struct source *self, uint32_t events)
     s = c->stream = stream_new(c->loop, fd);
     s->connector = c;
     s->tls = net_tls_ref(c->opts.tls);
-    heap_set(&c->loop->timers, &s->timer.timer,
-             mono_add_ms(c->loop->now, or_default(c->opts.connect_ms, CONNECT_MS)));
+    heap_set(&c->loop->timers, &s->timer.timer, c->give_up);
     stream_start(s);
 }
 
@@ -206,8 +207,8 @@ void connector_looked_up(struct lookup *l)
     c->lookup = NULL;
     take_addresses(c, l->error == 0 ? l->result : NULL);
     if (l->error != 0) {
-        failed(c, "look up", gai_strerror(l->error));
         again(c);
+        failed(c, "look up", gai_strerror(l->error));
     } else {
         try_next(c, NULL);
     }
@@ -256,7 +257,7 @@ void net_connector_free(struct net_connector *c)
     net_tls_unref(c->opts.tls);
     free(c->host);
     free(c->port);
-    free(c);
+    loop_free_later(c->loop, c);
 }
 
 void net_connector_succeeded(struct net_connector *c)

@@ -15,6 +15,8 @@ enum {
     IOV_COUNT = 64,
     ACCEPTS_PER_TURN = 64,
     HANDSHAKE_MS = 10000,
+    HANDSHAKE_BYTES_MAX = 16384, // of an accepted peer, before we know who it is
+    LINGER_MS = 1000,            // for the peer to read our last words
 };
 
 // Whatever epoll tells about: the first member of what it is.
@@ -46,6 +48,9 @@ struct net_loop {
     void (*mail)(void *user, struct mail *first, struct mono now);
     void *mail_user;
     struct list waiting_listeners; // out of descriptors
+    void **rubbish;                // freed at the end of the turn: events may still name it
+    size_t rubbish_count, rubbish_size;
+    char refused[256]; // subject of the certificate that was refused last
 };
 
 enum timer_kind { TIMER_USER, TIMER_STREAM, TIMER_LISTENER, TIMER_CONNECTOR };
@@ -55,7 +60,13 @@ struct loop_timer {
     enum timer_kind kind;
 };
 
-enum stream_state { STREAM_SNIFFING, STREAM_HANDSHAKE, STREAM_RUNNING, STREAM_CLOSED };
+enum stream_state {
+    STREAM_SNIFFING,
+    STREAM_HANDSHAKE,
+    STREAM_RUNNING,
+    STREAM_LINGERING, // all is sent; the engine has gone
+    STREAM_CLOSED
+};
 
 struct net_stream {
     struct source source;
@@ -74,6 +85,7 @@ struct net_stream {
     struct net_listener *listener; // until the engine is there
     struct net_connector *connector;
     struct net_tls *tls; // for the handshake to come
+    size_t handshake_bytes;
 };
 
 struct net_tls {
@@ -89,6 +101,7 @@ struct lookup;
 int source_add(struct net_loop *l, struct source *s, uint32_t events);
 void source_arm(struct net_loop *l, struct source *s, uint32_t events);
 void source_close(struct net_loop *l, struct source *s);
+void loop_free_later(struct net_loop *l, void *ptr);
 
 // stream.c
 struct net_stream *stream_new(struct net_loop *l, int fd);

@@ -150,7 +150,7 @@ static int open_door(struct net_listener *ln, const struct addrinfo *ai, int por
 
         close(fd);
         errno = saved;
-        return saved == EADDRNOTAVAIL && ln->door_count > 0 ? 0 : ERR_IO;
+        return saved == EADDRNOTAVAIL ? 0 : ERR_IO; // "localhost" where there is no IPv6
     }
     d->source = (struct source){door_ready, fd, 0};
     d->listener = ln;
@@ -224,7 +224,7 @@ void net_listener_free(struct net_listener *ln)
     heap_cancel(&ln->loop->timers, &ln->retry.timer);
     list_remove(&ln->on_waiting);
     net_tls_unref(ln->opts.tls);
-    free(ln);
+    loop_free_later(ln->loop, ln);
 }
 
 int net_listener_port(const struct net_listener *ln)

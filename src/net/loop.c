@@ -52,6 +52,16 @@ void source_close(struct net_loop *l, struct source *s)
     s->fd = -1;
 }
 
+// Events that were fetched for this turn may still point at it.
+void loop_free_later(struct net_loop *l, void *ptr)
+{
+    if (l->rubbish_count == l->rubbish_size) {
+        l->rubbish_size = l->rubbish_size ? l->rubbish_size * 2 : 16;
+        l->rubbish = xrealloc(l->rubbish, l->rubbish_size, sizeof(void *));
+    }
+    l->rubbish[l->rubbish_count++] = ptr;
+}
+
 static void lookups_ready(struct source *self, uint32_t events)
 {
     struct net_loop *l =
@@ -99,6 +109,7 @@ int net_loop_new(const struct net_hooks *hooks, size_t scratch_len, struct net_l
     list_init(&l->dead);
     list_init(&l->waiting_listeners);
     l->now = mono_now();
+    l->lookups.fd = -1;
     l->epoll = epoll_create1(EPOLL_CLOEXEC);
     l->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     l->bio_method = tls_bio_method();
@@ -127,6 +138,8 @@ static void bury(struct net_loop *l)
 
     while ((node = list_pop(&l->dead)) != NULL)
         stream_free(list_entry(node, struct net_stream, on_loop));
+    while (l->rubbish_count > 0)
+        free(l->rubbish[--l->rubbish_count]);
 }
 
 void net_loop_drop_all(struct net_loop *l, const char *why)
@@ -164,6 +177,7 @@ void net_loop_free(struct net_loop *l)
     free(l->plain);
     free(l->gather);
     free(l->cipher_out);
+    free(l->rubbish);
     free(l);
 }
 
@@ -317,7 +331,8 @@ void net_watch_free(struct net_watch *w)
     if (!w)
         return;
     epoll_ctl(w->loop->epoll, EPOLL_CTL_DEL, w->source.fd, NULL);
-    free(w);
+    w->source.fd = -1;
+    loop_free_later(w->loop, w);
 }
 
 void net_loop_set_mailbox(struct net_loop *l, struct mailbox *m,

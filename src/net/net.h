@@ -167,8 +167,8 @@ struct net_connect {
     // As net_accept.ready.
     void *(*ready)(void *user, struct net_stream *s, const struct net_engine_ops **ops,
                    struct mono now);
-    // An attempt failed (words say at what: resolve, connect, TLS), or the stream it made was lost.
-    // The next attempt follows by itself after the back-off.
+    // An attempt failed; words say at what: resolve, connect, TLS. The next one follows by itself
+    // after the back-off. (A stream that was made is told about by its engine's `lost`.)
     void (*failed)(void *user, const char *why, struct mono now);
     void *user;
 };

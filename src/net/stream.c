@@ -137,10 +137,26 @@ static void want_out(struct net_stream *s, bool full)
                (s->source.armed & (uint32_t)EPOLLIN) | (full ? (uint32_t)EPOLLOUT : 0));
 }
 
+// What the socket does not take now, behind what it did not take before.
+static void keep(struct net_stream *s, const uint8_t *data, size_t len)
+{
+    size_t before = s->pending ? s->pending_len - s->pending_at : 0;
+    uint8_t *rest = xcalloc(1, before + len);
+
+    if (before > 0)
+        memcpy(rest, s->pending + s->pending_at, before);
+    memcpy(rest + before, data, len);
+    free(s->pending);
+    s->pending = rest;
+    s->pending_len = before + len;
+    s->pending_at = 0;
+    want_out(s, true);
+}
+
 // Sends bytes and keeps what the socket does not take. False: the stream is gone.
 static bool send_cipher(struct net_stream *s, const uint8_t *data, size_t len)
 {
-    ssize_t n = len > 0 ? send(s->source.fd, data, len, MSG_NOSIGNAL) : 0;
+    ssize_t n = len > 0 && !s->pending ? send(s->source.fd, data, len, MSG_NOSIGNAL) : 0;
 
     if (n < 0 && errno != EAGAIN && errno != EINTR) {
         fail_errno(s, "send");
@@ -148,16 +164,8 @@ static bool send_cipher(struct net_stream *s, const uint8_t *data, size_t len)
     }
     if (n < 0)
         n = 0;
-    if ((size_t)n < len) {
-        uint8_t *rest = xcalloc(1, len - (size_t)n);
-
-        memcpy(rest, data + n, len - (size_t)n);
-        free(s->pending);
-        s->pending = rest;
-        s->pending_len = len - (size_t)n;
-        s->pending_at = 0;
-        want_out(s, true);
-    }
+    if ((size_t)n < len)
+        keep(s, data + n, len - (size_t)n);
     return true;
 }
 
@@ -219,8 +227,9 @@ static void flush_tls(struct net_stream *s, struct buf *out)
         while (out->len > 0 && l->cipher_out_len + RECORD_MAX + RECORD_EXTRA <= l->scratch_len) {
             const uint8_t *data;
             size_t len = next_record(l, out, &data);
+            int n = SSL_write(s->ssl, data, (int)len); // less where the peer wants small records
 
-            if (SSL_write(s->ssl, data, (int)len) <= 0) {
+            if (n <= 0) {
                 char why[256];
 
                 tls_failure(s->ssl, why, sizeof(why));
@@ -228,7 +237,7 @@ static void flush_tls(struct net_stream *s, struct buf *out)
                 fail(s, why);
                 return;
             }
-            buf_skip(out, len);
+            buf_skip(out, (size_t)n);
             any = true;
         }
         if (!flush_cipher(s))
@@ -265,18 +274,51 @@ static void flush_plain(struct net_stream *s, struct buf *out)
             break;
         }
     }
-    if (out->len == 0 && s->is_full)
+    if (out->len == 0)
         want_out(s, false);
     if (any)
         s->ops->sent(s->engine, s->loop->now);
 }
 
+// Reads and forgets, until the peer has closed too.
+static void linger(struct net_stream *s)
+{
+    struct net_loop *l = s->loop;
+
+    for (int i = 0; i < READS_PER_TURN; i++) {
+        ssize_t n = recv(s->source.fd, l->scratch, l->scratch_len, 0);
+
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+            return;
+        if (n <= 0) {
+            fail(s, "closed");
+            return;
+        }
+    }
+}
+
+// The engine has said its last words. Closing a socket that holds unread bytes resets it, and the
+// peer may never see those words; so it is half closed, and waits a moment for the other half.
 static void finish(struct net_stream *s)
 {
-    if (s->ssl && SSL_shutdown(s->ssl) >= 0)
-        flush_cipher(s);
+    struct net_loop *l = s->loop;
+    struct net_connector *connector = s->connector;
+
+    if (s->ssl && SSL_shutdown(s->ssl) >= 0 && !flush_cipher(s))
+        return;
+    l->cipher_out_len = 0;
+    ERR_clear_error();
     shutdown(s->source.fd, SHUT_WR);
-    fail(s, "closed");
+    s->state = STREAM_LINGERING;
+    list_remove(&s->on_read);
+    source_arm(l, &s->source, EPOLLIN);
+    heap_set(&l->timers, &s->timer.timer, mono_add_ms(l->now, LINGER_MS));
+    s->ops->lost(s->engine, "closed", l->now);
+    s->engine = NULL;
+    s->connector = NULL;
+    if (connector)
+        connector_stream_lost(connector);
+    linger(s);
 }
 
 void stream_flush(struct net_stream *s)
@@ -310,6 +352,15 @@ void net_want_write(struct net_stream *s)
 
 // --------------------------------------------------------------------------------------- reading
 
+// Reading makes TLS speak too: an alert for the peer, an answer to a new key.
+static bool flush_answer(struct net_stream *s)
+{
+    if (s->state == STREAM_RUNNING && s->loop->cipher_out_len > 0)
+        return flush_cipher(s);
+    s->loop->cipher_out_len = 0;
+    return s->state == STREAM_RUNNING;
+}
+
 // Everything that was received is decrypted and handed over, many records at once.
 static bool decrypt(struct net_stream *s)
 {
@@ -319,6 +370,7 @@ static bool decrypt(struct net_stream *s)
 
     while (s->state == STREAM_RUNNING) {
         int n = SSL_read(s->ssl, l->plain + len, RECORD_MAX);
+        int err = n > 0 ? SSL_ERROR_NONE : SSL_get_error(s->ssl, n);
 
         if (n > 0)
             len += (size_t)n;
@@ -328,19 +380,18 @@ static bool decrypt(struct net_stream *s)
         }
         if (n > 0)
             continue;
-        if (SSL_get_error(s->ssl, n) == SSL_ERROR_WANT_READ)
-            return true;
-        if (s->state != STREAM_RUNNING)
-            return false;
-        if (SSL_get_error(s->ssl, n) == SSL_ERROR_ZERO_RETURN)
+        if (err == SSL_ERROR_WANT_READ)
+            break;
+        if (err == SSL_ERROR_ZERO_RETURN)
             snprintf(why, sizeof(why), "the peer closed the connection");
         else
             tls_failure(s->ssl, why, sizeof(why));
         l->cipher_in_len = 0;
-        fail(s, why);
+        if (flush_answer(s))
+            fail(s, why);
         return false;
     }
-    return false;
+    return flush_answer(s);
 }
 
 static void run(struct net_stream *s)
@@ -358,8 +409,8 @@ static void run(struct net_stream *s)
         return;
     }
     net_want_write(s);
-    if (s->ssl && s->loop->cipher_in_len > 0)
-        decrypt(s);
+    if (s->ssl)
+        decrypt(s); // what came behind the handshake may be in OpenSSL's hands already
 }
 
 void stream_engine(struct net_stream *s, void *engine, const struct net_engine_ops *ops)
@@ -381,11 +432,14 @@ static void handshake(struct net_stream *s)
         run(s);
         return;
     }
-    if (err == SSL_ERROR_WANT_READ) {
+    if (err == SSL_ERROR_WANT_READ && (s->connector || s->handshake_bytes <= HANDSHAKE_BYTES_MAX)) {
         flush_cipher(s);
         return;
     }
-    tls_failure(s->ssl, why, sizeof(why));
+    if (err == SSL_ERROR_WANT_READ)
+        snprintf(why, sizeof(why), "TLS: more than 16 KiB of handshake");
+    else
+        tls_failure(s->ssl, why, sizeof(why));
     flush_cipher(s); // the alert
     l->cipher_in_len = 0;
     fail(s, why);
@@ -402,6 +456,7 @@ static bool received(struct net_stream *s, size_t len)
     }
     l->cipher_in = l->scratch;
     l->cipher_in_len = len;
+    s->handshake_bytes += s->state == STREAM_HANDSHAKE ? len : 0;
     if (s->state == STREAM_HANDSHAKE)
         handshake(s);
     else
@@ -410,23 +465,23 @@ static bool received(struct net_stream *s, size_t len)
     return s->state != STREAM_CLOSED;
 }
 
-static void sniff(struct net_stream *s)
+// The first byte tells TLS from plain. False: there is none yet, or the stream is gone.
+static bool sniff(struct net_stream *s)
 {
     uint8_t first;
     ssize_t n = recv(s->source.fd, &first, 1, MSG_PEEK);
 
-    if (n == 0 || (n < 0 && errno != EAGAIN)) {
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
         fail(s, "the peer closed the connection");
-        return;
-    }
-    if (n < 0)
-        return;
+    if (n <= 0)
+        return false;
     if (first == 0x16) {
         s->ssl = tls_ssl_new(s->tls, s);
         s->state = STREAM_HANDSHAKE;
     } else {
         run(s);
     }
+    return s->state != STREAM_CLOSED;
 }
 
 void stream_read_more(struct net_stream *s)
@@ -436,7 +491,7 @@ void stream_read_more(struct net_stream *s)
     for (int i = 0; i < READS_PER_TURN; i++) {
         ssize_t n;
 
-        if (s->state == STREAM_CLOSED)
+        if (s->state == STREAM_CLOSED || s->state == STREAM_LINGERING)
             return;
         if (s->state == STREAM_RUNNING && s->ops->is_paused(s->engine)) {
             source_arm(l, &s->source, s->source.armed & ~(uint32_t)EPOLLIN);
@@ -473,8 +528,16 @@ static void stream_ready(struct source *self, uint32_t events)
 {
     struct net_stream *s = (struct net_stream *)(void *)self;
 
-    if (s->state == STREAM_SNIFFING)
-        sniff(s);
+    if (s->state == STREAM_LINGERING) {
+        linger(s);
+        return;
+    }
+    if (s->state == STREAM_SNIFFING && !sniff(s))
+        return;
+    if (events & (EPOLLHUP | EPOLLERR) && !(s->source.armed & (uint32_t)EPOLLIN)) {
+        fail(s, "the peer broke the connection"); // it is not read at present
+        return;
+    }
     if (events & (EPOLLIN | EPOLLHUP | EPOLLERR) && s->state != STREAM_CLOSED &&
         list_empty(&s->on_read))
         stream_read_more(s);

@@ -80,6 +80,7 @@ SSL *tls_ssl_new(struct net_tls *t, struct net_stream *s)
     BIO_set_data(bio, s);
     BIO_set_init(bio, 1);
     SSL_set_bio(ssl, bio, bio);
+    SSL_set_app_data(ssl, s);
     if (t->is_server)
         SSL_set_accept_state(ssl);
     else
@@ -127,29 +128,87 @@ void tls_describe(struct net_stream *s)
         n = BIO_read(bio, p->subject, (int)sizeof(p->subject) - 1);
     p->subject[n > 0 ? n : 0] = '\0';
     BIO_free(bio);
+    ERR_clear_error();
+}
+
+// Called for each fault of a certificate while OpenSSL still has it at hand.
+static int remember_refused(int ok, X509_STORE_CTX *store)
+{
+    SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
+    X509 *cert = X509_STORE_CTX_get_current_cert(store);
+    struct net_stream *s = SSL_get_app_data(ssl);
+
+    if (!ok && cert)
+        X509_NAME_oneline(X509_get_subject_name(cert), s->loop->refused, sizeof(s->loop->refused));
+    return ok;
+}
+
+static const char *hint_for(long verify)
+{
+    switch (verify) {
+    case X509_V_ERR_CERT_HAS_EXPIRED:
+    case X509_V_ERR_CERT_NOT_YET_VALID:
+        return "; check the clocks, or renew the certificate";
+    case X509_V_ERR_HOSTNAME_MISMATCH:
+    case X509_V_ERR_IP_ADDRESS_MISMATCH:
+        return "; the host that was dialled is not in the certificate";
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+    case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+    case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+    case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+    case X509_V_ERR_CERT_SIGNATURE_FAILURE:
+        return "; both sides must use certificates of the same CA";
+    default:
+        return "";
+    }
+}
+
+// What the peer's alerts, and our own refusals, mean for somebody who set up a link.
+static const char *words_for(unsigned long err)
+{
+    static const struct {
+        int reason;
+        const char *words;
+    } table[] = {
+        {SSL_R_TLSV1_ALERT_UNKNOWN_CA,
+         "the peer refuses our certificate: its caCertFile does not hold the CA that signed it"},
+        {SSL_R_TLSV1_ALERT_DECRYPT_ERROR, // a CA of the same name, as of a site made anew
+         "the peer refuses our certificate: its caCertFile does not hold the CA that signed it"},
+        {SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED,
+         "the peer refuses our certificate: it has expired; check the clocks, or renew it"},
+        {SSL_R_SSLV3_ALERT_BAD_CERTIFICATE, "the peer refuses our certificate"},
+        {SSL_R_SSLV3_ALERT_CERTIFICATE_UNKNOWN, "the peer refuses our certificate"},
+        {SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED,
+         "the peer demands a certificate; give certFile and privateKeyFile in the sslProfile"},
+        {SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE,
+         "the peer refuses: no cipher in common, or it demands a certificate"},
+        {SSL_R_TLSV1_ALERT_PROTOCOL_VERSION, "the peer refuses our protocol versions"},
+        {SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE,
+         "the peer showed no certificate, and this listener demands one"},
+        {SSL_R_WRONG_VERSION_NUMBER, "what the peer speaks on this port is not TLS"},
+        {SSL_R_HTTP_REQUEST, "the peer speaks plain HTTP, and this port TLS"},
+        {SSL_R_NO_SHARED_CIPHER, "no cipher in common"},
+        {SSL_R_UNSUPPORTED_PROTOCOL, "the peer's protocol versions are not among ours"},
+    };
+
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
+        if (ERR_GET_LIB(err) == ERR_LIB_SSL && ERR_GET_REASON(err) == table[i].reason)
+            return table[i].words;
+    return err && ERR_reason_error_string(err) ? ERR_reason_error_string(err)
+                                               : "the peer broke off";
 }
 
 void tls_failure(SSL *ssl, char *out, size_t size)
 {
+    const struct net_stream *s = SSL_get_app_data(ssl);
     long verify = SSL_get_verify_result(ssl);
-    unsigned long err = ERR_get_error();
-    X509 *cert = SSL_get0_peer_certificate(ssl);
-    char subject[128] = "";
-    const char *hint = "";
 
-    if (cert)
-        X509_NAME_oneline(X509_get_subject_name(cert), subject, sizeof(subject));
-    if (verify == X509_V_ERR_CERT_HAS_EXPIRED || verify == X509_V_ERR_CERT_NOT_YET_VALID)
-        hint = "; check the clocks, or renew the certificate";
-    else if (verify == X509_V_ERR_HOSTNAME_MISMATCH || verify == X509_V_ERR_IP_ADDRESS_MISMATCH)
-        hint = "; the name that was dialled is not in the certificate";
-    else if (verify != X509_V_OK)
-        hint = "; both sides must use certificates of the same CA";
     if (verify != X509_V_OK)
-        snprintf(out, size, "TLS: the peer's certificate is refused: %s (%s)%s",
-                 X509_verify_cert_error_string(verify), subject, hint);
+        snprintf(out, size, "TLS: the peer's certificate is refused: %s (%.100s)%s",
+                 X509_verify_cert_error_string(verify), s->loop->refused, hint_for(verify));
     else
-        snprintf(out, size, "TLS: %s", err ? ERR_reason_error_string(err) : "the peer broke off");
+        snprintf(out, size, "TLS: %s", words_for(ERR_peek_error()));
     ERR_clear_error();
 }
 
@@ -162,19 +221,28 @@ static const char *reason(void)
     return text ? text : "no such file, or not readable";
 }
 
-// As configured: "env:NAME", "file:PATH", "pass:WORD", or the word itself.
+// As configured: "env:NAME", "file:PATH", "pass:WORD", "literal:WORD", or the word itself.
+struct password {
+    const char *spec;
+    bool is_asked; // the key is locked
+};
+
 static int read_password(char *buf, int size, int for_writing, void *user)
 {
-    const char *spec = user;
+    struct password *password = user;
+    const char *spec = password->spec;
     const char *word = spec;
 
     (void)for_writing;
+    password->is_asked = true;
     if (!spec)
         return 0;
     if (strncmp(spec, "env:", 4) == 0) {
         word = getenv(spec + 4);
     } else if (strncmp(spec, "pass:", 5) == 0) {
         word = spec + 5;
+    } else if (strncmp(spec, "literal:", 8) == 0) {
+        word = spec + 8;
     } else if (strncmp(spec, "file:", 5) == 0) {
         FILE *f = fopen(spec + 5, "re");
         bool ok = f && fgets(buf, size, f);
@@ -205,25 +273,48 @@ static int set_protocols(SSL_CTX *ctx, const char *protocols, struct why *why)
     return 0;
 }
 
+// One list for both: names that begin with TLS_ are suites of 1.3, the rest is for 1.2.
 static int set_ciphers(SSL_CTX *ctx, const char *ciphers, struct why *why)
 {
-    if (!ciphers || !ciphers[0])
+    size_t size = ciphers ? strlen(ciphers) + 2 : 1;
+    char *suites = xcalloc(1, size), *older = xcalloc(1, size);
+    bool ok = true;
+
+    for (const char *at = ciphers; at && *at;) {
+        size_t len = strcspn(at, ":, ");
+        char *list = strncmp(at, "TLS_", 4) == 0 ? suites : older;
+
+        if (len > 0 && list[0])
+            strcat(list, ":");
+        strncat(list, at, len);
+        at += len + (at[len] != '\0');
+    }
+    if (suites[0])
+        ok = SSL_CTX_set_ciphersuites(ctx, suites) == 1;
+    if (older[0] && ok)
+        ok = SSL_CTX_set_cipher_list(ctx, older) == 1;
+    free(suites);
+    free(older);
+    if (ok)
         return 0;
-    if (strncmp(ciphers, "TLS_", 4) == 0 ? SSL_CTX_set_ciphersuites(ctx, ciphers) == 1
-                                         : SSL_CTX_set_cipher_list(ctx, ciphers) == 1)
-        return 0;
-    why_set(why, "ciphers '%s': OpenSSL knows none of them (see `openssl ciphers`)", ciphers);
+    why_set(why, "ciphers '%s': OpenSSL does not know them (see `openssl ciphers -s -v`)", ciphers);
     return ERR_INVALID;
 }
 
-static int load_files(SSL_CTX *ctx, const struct net_tls_opts *o, struct why *why)
+static int load_files(SSL_CTX *ctx, const struct net_tls_opts *o, const struct password *password,
+                      struct why *why)
 {
+    ERR_clear_error();
     if (o->cert_file && SSL_CTX_use_certificate_chain_file(ctx, o->cert_file) != 1) {
         why_set(why, "certFile %s: %s", o->cert_file, reason());
         return ERR_IO;
     }
     if (o->key_file && SSL_CTX_use_PrivateKey_file(ctx, o->key_file, SSL_FILETYPE_PEM) != 1) {
-        why_set(why, "privateKeyFile %s: %s", o->key_file, reason());
+        if (password->is_asked)
+            why_set(why, "privateKeyFile %s is locked, and %s", o->key_file,
+                    o->password ? "its password is not the one given" : "no password is given");
+        else
+            why_set(why, "privateKeyFile %s: %s", o->key_file, reason());
         return ERR_IO;
     }
     if (o->cert_file && o->key_file && SSL_CTX_check_private_key(ctx) != 1) {
@@ -253,6 +344,7 @@ static void set_server(SSL_CTX *ctx, const struct net_tls_opts *o)
 int net_tls_new(const struct net_tls_opts *o, struct net_tls **out, struct why *why)
 {
     struct net_tls *t = xcalloc(1, sizeof(*t));
+    struct password password = {o->password, false};
     int err = ERR_INVALID, verify = SSL_VERIFY_PEER;
 
     ERR_clear_error();
@@ -268,19 +360,23 @@ int net_tls_new(const struct net_tls_opts *o, struct net_tls **out, struct why *
     SSL_CTX_set_session_cache_mode(t->ctx, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_read_ahead(t->ctx, 1);
     SSL_CTX_set_default_passwd_cb(t->ctx, read_password);
-    SSL_CTX_set_default_passwd_cb_userdata(t->ctx, (void *)(uintptr_t)o->password);
+    SSL_CTX_set_default_passwd_cb_userdata(t->ctx, &password);
     if (o->is_server)
         verify =
             o->require_peer ? SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT : SSL_VERIFY_NONE;
-    SSL_CTX_set_verify(t->ctx, verify, NULL);
+    SSL_CTX_set_verify(t->ctx, verify, remember_refused);
+    if (o->is_server)
+        SSL_CTX_set_max_cert_list(t->ctx, HANDSHAKE_BYTES_MAX);
     if (o->is_server)
         set_server(t->ctx, o);
     if (o->is_server && (!o->cert_file || !o->key_file))
         why_set(why, "a listener's sslProfile needs certFile and privateKeyFile");
     else if (o->is_server && o->require_peer && !o->ca_file)
         why_set(why, "a listener that demands certificates needs caCertFile to check them");
+    else if (!o->cert_file != !o->key_file)
+        why_set(why, "certFile and privateKeyFile are needed both, or neither");
     else
-        err = load_files(t->ctx, o, why);
+        err = load_files(t->ctx, o, &password, why);
     if (err == 0)
         err = set_protocols(t->ctx, o->protocols, why);
     if (err == 0)
