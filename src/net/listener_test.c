@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fcntl.h>
+#include <sys/resource.h>
+
+#include "net/rig_test.h"
+
+#include "net/names_test.h"
+
+TEST(port_0_is_a_free_one_and_the_number_is_told)
+{
+    struct rig r;
+    int fd;
+
+    rig_begin(&r);
+    rig_listen(&r, (struct net_listener_opts){0});
+    CHECK(net_listener_port(r.listener) > 0);
+    fd = rig_dial(&r);
+    RIG_UNTIL(&r, r.end_count == 1);
+    close(fd);
+    rig_end(&r);
+}
+
+TEST(every_address_is_bound_when_no_host_is_given)
+{
+    struct rig r;
+    int expected = 0;
+
+    rig_begin(&r);
+    rig_listen(&r, (struct net_listener_opts){.host = ""});
+    const char *const hosts[] = {"127.0.0.1", has_ipv6() ? "::1" : "127.0.0.1"};
+
+    for (size_t i = 0; i < 2; i++) {
+        rig_connect(&r, (struct net_connector_opts){.host = hosts[i]});
+        expected += 2;
+        RIG_UNTIL(&r, r.end_count == expected);
+        if (strchr(hosts[i], ':'))
+            CHECK(strncmp(r.client->peer.host, "[::1]:", 6) == 0);
+        net_connector_free(r.connector);
+        r.connector = NULL;
+    }
+    rig_end(&r);
+}
+
+TEST(an_address_that_is_not_of_this_machine_is_passed_over_when_the_name_has_others)
+{
+    struct rig r;
+    int fd;
+
+    rig_begin(&r);
+    rig_listen(&r, (struct net_listener_opts){.host = "192.0.2.1+127.0.0.1.test"});
+    fd = rig_dial(&r);
+    RIG_UNTIL(&r, r.end_count == 1);
+    close(fd);
+    rig_end(&r);
+}
+
+TEST(what_cannot_be_listened_on_is_told_in_words)
+{
+    struct rig r;
+    char taken[16];
+
+    rig_begin(&r);
+    rig_listen(&r, (struct net_listener_opts){0});
+    snprintf(taken, sizeof(taken), "%d", net_listener_port(r.listener));
+    const struct {
+        const char *host, *port;
+        int family, err;
+        const char *says[2];
+    } rows[] = {
+        {"127.0.0.1", taken, AF_UNSPEC, ERR_IO, {taken, "in use"}},
+        {"no..such", "0", AF_UNSPEC, ERR_INVALID, {"no..such", "not known"}},
+        {"127.0.0.1", "no-such-service", AF_UNSPEC, ERR_INVALID, {"no-such-service", ""}},
+        {"127.0.0.1", "0", AF_INET6, ERR_INVALID, {"127.0.0.1", ""}},
+        {"192.0.2.1", "0", AF_UNSPEC, ERR_IO, {"192.0.2.1", "Cannot assign"}},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct net_listener_opts o = {
+            .host = rows[i].host, .port = rows[i].port, .family = rows[i].family};
+        struct net_listener *ln = NULL;
+        struct why why = {""};
+
+        CHECK_EQ_FOR(rows[i].host, net_listener_new(r.loop, &o, &ln, &why), rows[i].err);
+        CHECK(!ln);
+        CHECK_HAS(why.text, rows[i].says[0]);
+        CHECK_HAS(why.text, rows[i].says[1]);
+    }
+    rig_end(&r);
+}
+
+TEST(an_engine_that_is_not_given_closes_the_connection)
+{
+    struct rig r;
+    char byte;
+    int fd;
+
+    rig_begin(&r);
+    r.refuses = true;
+    rig_listen(&r, (struct net_listener_opts){0});
+    fd = rig_dial(&r);
+    CHECK(rig_recv(&r, fd, &byte, 1) <= 0);
+    CHECK(list_empty(&r.loop->streams));
+    close(fd);
+    rig_end(&r);
+}
+
+static struct net_tls *server_profile(struct certs *c)
+{
+    struct net_tls_opts o = {.name = "server", .is_server = true};
+    struct net_tls *t = NULL;
+
+    certs_begin(c);
+    certs_make(c, "server", &(struct cert_opts){0});
+    o.cert_file = certs_path(c, "server.crt");
+    o.key_file = certs_path(c, "server.key");
+    CHECK_EQ(net_tls_new(&o, &t, NULL), 0);
+    return t;
+}
+
+TEST(handshakes_are_bounded_in_number_and_in_time)
+{
+    enum { MOST = 3 };
+    struct certs c;
+    struct net_tls *t = server_profile(&c);
+    int silent[MOST], fd;
+    struct rig r;
+    char byte;
+
+    rig_begin(&r);
+    rig_listen(&r, (struct net_listener_opts){.tls = t, .pending_max = MOST, .handshake_ms = 200});
+    net_tls_unref(t);
+    for (int i = 0; i < MOST; i++)
+        silent[i] = rig_dial(&r);
+    fd = rig_dial(&r); // one too many
+    CHECK(rig_recv(&r, fd, &byte, 1) <= 0);
+    close(fd);
+    CHECK_EQ(r.accepts_failed, 0); // the others still have time
+    RIG_UNTIL(&r, r.accepts_failed == MOST);
+    CHECK_HAS(r.accept_why, "in time");
+    CHECK_EQ(r.end_count, 0);
+    for (int i = 0; i < MOST; i++) {
+        CHECK_EQ(rig_recv(&r, silent[i], &byte, 1), 0);
+        close(silent[i]);
+    }
+    fd = rig_dial(&r); // and there is room again
+    rig_turn(&r);
+    CHECK(recv(fd, &byte, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN);
+    close(fd);
+    RIG_UNTIL(&r, r.accepts_failed == MOST + 1);
+    rig_end(&r);
+    certs_end(&c);
+}
+
+// Takes descriptors until `left` remain; returns how many were taken.
+static int use_up(int *fds, int max, int left)
+{
+    int count = 0;
+
+    while (count < max && (fds[count] = dup(STDIN_FILENO)) >= 0)
+        count++;
+    CHECK(count < max && errno == EMFILE);
+    while (left-- > 0)
+        close(fds[--count]);
+    return count;
+}
+
+TEST(out_of_descriptors_it_keeps_what_it_has_and_takes_more_when_some_are_free)
+{
+    enum { MAX = 400 };
+    struct rlimit old, low;
+    int fds[MAX], taken, first, second;
+    struct rig r;
+
+    rig_begin(&r);
+    rig_listen(&r, (struct net_listener_opts){0});
+    first = rig_dial(&r);
+    RIG_UNTIL(&r, r.end_count == 1);
+    getrlimit(RLIMIT_NOFILE, &old);
+    low = (struct rlimit){MAX - 10, old.rlim_max};
+    CHECK_EQ(setrlimit(RLIMIT_NOFILE, &low), 0);
+    taken = use_up(fds, MAX, 1);
+    second = rig_dial(&r); // the last descriptor: none is left to accept with
+    rig_turn(&r);
+    CHECK_EQ(r.end_count, 1);
+    CHECK(!list_empty(&r.loop->waiting_listeners));
+    CHECK_EQ(send(first, "still", 5, 0), 5);
+    RIG_UNTIL(&r, r.ends[0].got_len == 5);
+    CHECK_EQ(r.end_count, 1);
+    for (int i = 0; i < 5; i++)
+        close(fds[--taken]);
+    RIG_UNTIL(&r, r.end_count == 2); // noticed by itself
+    CHECK(list_empty(&r.loop->waiting_listeners));
+    while (taken > 0)
+        close(fds[--taken]);
+    setrlimit(RLIMIT_NOFILE, &old);
+    close(first);
+    close(second);
+    rig_end(&r);
+}
+
+TEST(a_descriptor_that_one_of_its_own_gives_back_is_used_at_once)
+{
+    enum { MAX = 400 };
+    struct rlimit old, low;
+    int fds[MAX], taken, first, second;
+    struct rig r;
+
+    rig_begin(&r);
+    rig_listen(&r, (struct net_listener_opts){0});
+    first = rig_dial(&r);
+    RIG_UNTIL(&r, r.end_count == 1);
+    getrlimit(RLIMIT_NOFILE, &old);
+    low = (struct rlimit){MAX - 10, old.rlim_max};
+    CHECK_EQ(setrlimit(RLIMIT_NOFILE, &low), 0);
+    taken = use_up(fds, MAX, 1);
+    second = rig_dial(&r);
+    rig_turn(&r);
+    CHECK(!list_empty(&r.loop->waiting_listeners));
+    net_stream_drop(r.ends[0].stream, "makes room");
+    CHECK(list_empty(&r.loop->waiting_listeners));
+    rig_turn(&r);
+    CHECK_EQ(r.end_count, 2);
+    while (taken > 0)
+        close(fds[--taken]);
+    setrlimit(RLIMIT_NOFILE, &old);
+    close(first);
+    close(second);
+    rig_end(&r);
+}
+
+TEST(a_loop_that_cannot_be_made_says_so_and_closes_nothing_of_others)
+{
+    enum { MAX = 400 };
+    struct rlimit old, low;
+    int fds[MAX], taken;
+    struct net_loop *l = NULL;
+
+    getrlimit(RLIMIT_NOFILE, &old);
+    low = (struct rlimit){MAX - 10, old.rlim_max};
+    CHECK_EQ(setrlimit(RLIMIT_NOFILE, &low), 0);
+    taken = use_up(fds, MAX, 0);
+    for (int left = 0; left < 3; left++) { // epoll, its eventfd, the mailbox
+        CHECK_EQ(net_loop_new(&(struct net_hooks){0}, 65536, &l), ERR_IO);
+        CHECK(!l);
+        close(fds[--taken]);
+    }
+    while (taken > 0)
+        CHECK_EQ(close(fds[--taken]), 0);
+    setrlimit(RLIMIT_NOFILE, &old);
+    CHECK(fcntl(STDIN_FILENO, F_GETFD) >= 0);
+}
+
+static struct net_listener *victim;
+
+static void free_victim(struct rig *r)
+{
+    (void)r;
+    net_listener_free(victim);
+    victim = NULL;
+}
+
+TEST(a_listener_may_be_freed_in_the_turn_in_which_somebody_came)
+{
+    struct net_listener *one, *two;
+    struct rig r;
+    int a, b;
+
+    rig_begin(&r);
+    rig_listen(&r, (struct net_listener_opts){0});
+    one = r.listener;
+    rig_listen(&r, (struct net_listener_opts){0});
+    two = r.listener;
+    b = rig_dial(&r);
+    r.listener = one;
+    a = rig_dial(&r);
+    r.on_ready = free_victim; // whichever is told first frees the other: both orders are tried
+    victim = two;
+    rig_turn(&r);
+    rig_turn(&r);
+    CHECK(!victim);
+    CHECK(r.end_count >= 1);
+    close(a);
+    close(b);
+    rig_end(&r);
+}
+
+TEST(a_listener_that_goes_drops_its_handshakes_and_keeps_its_streams)
+{
+    struct certs c;
+    struct net_tls *t = server_profile(&c);
+    struct rig r;
+    int plain, silent;
+
+    rig_begin(&r);
+    rig_listen(&r, (struct net_listener_opts){.tls = t, .tls_optional = true});
+    net_tls_unref(t);
+    plain = rig_dial(&r);
+    silent = rig_dial(&r);
+    CHECK_EQ(send(plain, "x", 1, 0), 1);
+    RIG_UNTIL(&r, r.end_count == 1);
+    net_listener_free(r.listener);
+    r.listener = NULL;
+    CHECK_EQ(r.accepts_failed, 1);
+    CHECK_EQ(send(plain, "y", 1, 0), 1);
+    RIG_UNTIL(&r, r.ends[0].got_len == 2);
+    close(plain);
+    close(silent);
+    rig_end(&r);
+    certs_end(&c);
+}
+
+TEST_MAIN(CASE(port_0_is_a_free_one_and_the_number_is_told),
+          CASE(every_address_is_bound_when_no_host_is_given),
+          CASE(an_address_that_is_not_of_this_machine_is_passed_over_when_the_name_has_others),
+          CASE(what_cannot_be_listened_on_is_told_in_words),
+          CASE(an_engine_that_is_not_given_closes_the_connection),
+          CASE(handshakes_are_bounded_in_number_and_in_time),
+          CASE(out_of_descriptors_it_keeps_what_it_has_and_takes_more_when_some_are_free),
+          CASE(a_descriptor_that_one_of_its_own_gives_back_is_used_at_once),
+          CASE(a_loop_that_cannot_be_made_says_so_and_closes_nothing_of_others),
+          CASE(a_listener_may_be_freed_in_the_turn_in_which_somebody_came),
+          CASE(a_listener_that_goes_drops_its_handshakes_and_keeps_its_streams))
