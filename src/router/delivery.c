@@ -381,16 +381,24 @@ static void put_rejected(struct amqp_writer *w, const char *condition, const cha
     amqp_end(w, state, 1);
 }
 
+static void put_reason(struct amqp_writer *w, int err)
+{
+    if (err == ERR_NOT_FOUND)
+        put_rejected(w, "amqp:precondition-failed",
+                     "neither the link nor the message has an address");
+    else if (err == ERR_INVALID)
+        put_rejected(w, "amqp:invalid-field", "the router annotations are malformed");
+    else
+        put_rejected(w, "amqp:decode-error", "the sections of the message are malformed");
+}
+
 // A malformed message is rejected with the reason, and its link lives on.
 static void reject(struct router *r, struct arrival *a, int err)
 {
     struct amqp_writer w;
-    const char *condition = err == ERR_INVALID ? "amqp:invalid-field" : "amqp:decode-error";
-    const char *words = err == ERR_INVALID ? "the router annotations are malformed"
-                                           : "the sections of the message are malformed";
 
     amqp_writer_init(&w);
-    put_rejected(&w, condition, words);
+    put_reason(&w, err);
     if (a->delivery) {
         a->delivery->outcome_bytes = (struct str){str_dup(amqp_written(&w)), w.len};
     } else if (a->amqp) {
@@ -409,6 +417,18 @@ static enum amqp_scan depth_for(const struct router_link *l)
 
     return a && a->remote_count == 0 && !a->inside && !a->all_nodes ? AMQP_SCAN_RA
                                                                     : AMQP_SCAN_PROPERTIES;
+}
+
+// 0, or why this message cannot be sent anywhere.
+static int scan(struct arrival *a)
+{
+    const struct router_link *l = a->link;
+    int err = amqp_msg_scan(a->bytes, a->is_complete, depth_for(l), &a->msg);
+
+    if (err == 0 && !l->address && !l->target && a->msg.ra.to_override.len == 0 &&
+        a->msg.to.len == 0)
+        return ERR_NOT_FOUND;
+    return err;
 }
 
 static void prepare(struct router *r, struct arrival *a)
@@ -446,7 +466,7 @@ static void route_stored(struct delivery *d)
 
     delivery_flatten(d);
     a.bytes = stored_bytes(d);
-    err = amqp_msg_scan(a.bytes, d->is_complete, depth_for(d->in), &a.msg);
+    err = scan(&a);
     if (err == ERR_AGAIN && d->stored <= HOLD_BYTES)
         return;
     if (err < 0) {
@@ -517,7 +537,7 @@ static void first_piece(struct router *r, struct router_link *l, const struct am
         return;
     }
     arrived_whole(l);
-    err = amqp_msg_scan(a.bytes, true, depth_for(l), &a.msg);
+    err = scan(&a);
     if (err < 0) {
         reject(r, &a, err);
         return;
@@ -554,6 +574,10 @@ static void next_piece(struct router *r, struct router_link *l, const struct amq
         d->amqp = NULL;
         delivery_abort(d);
         return;
+    }
+    if (!ev->transfer.more && ev->transfer.delivery->settled) {
+        d->amqp = NULL; // settled with its last frame: nobody waits for the outcome
+        d->is_source_settled = true;
     }
     if (d->is_swallowed) {
         if (!ev->transfer.more) {
