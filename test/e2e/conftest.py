@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 
+import client
 import harness
 
 
@@ -20,7 +21,8 @@ def routers(tmp_path):
         was_killed = router.process.poll() == -9
         status = router.stop()
         if router.program == harness.SKROUTERD and not was_killed:
-            assert status == 0, "\n".join(router.log.lines[-40:])
+            assert status == 0, "\n".join(router.log.lines[-120:])
+    client.loop().drop_all()
 
 
 @pytest.fixture

@@ -14,28 +14,14 @@ import subprocess
 import threading
 import time
 
-from proton import Message
-from proton.utils import BlockingConnection
+import client
+from proton import Delivery, Message
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SKROUTERD = os.environ.get("SKROUTERD", str(ROOT / "build" / "skrouterd"))
 # The existing router, for tests that join it; they are skipped, with this reason, without it.
 PEER = os.environ.get("PEER_SKROUTERD", "")
 TIMEOUT = float(os.environ.get("E2E_TIMEOUT", "30"))
-
-
-def flush(connection):
-    """What the client's library has queued is on its way."""
-    connection.wait(lambda: connection.conn.transport.pending() <= 0)
-
-
-def take(receiver, timeout=TIMEOUT):
-    """The body of the next message, accepted if it waits for that."""
-    message = receiver.receive(timeout=timeout)
-    if receiver.fetcher.unsettled:
-        receiver.accept()
-    flush(receiver.connection)
-    return message.body
 
 
 def free_port():
@@ -115,8 +101,17 @@ class Router:
         return "amqp://127.0.0.1:%d" % self.port
 
     def connect(self, **kwargs):
-        kwargs.setdefault("allowed_mechs", "ANONYMOUS")
-        return BlockingConnection(self.url(), timeout=TIMEOUT, **kwargs)
+        return client.connect(self.url(), **kwargs)
+
+    def sender(self, address, **kwargs):
+        """A sender on a connection of its own."""
+        return self.connect().sender(address, **kwargs)
+
+    def receiver(self, address, credit=10, **kwargs):
+        """A receiver on a connection of its own, whose credit the router has."""
+        receiver = self.connect().receiver(address, credit=credit, **kwargs)
+        receiver.connection.barrier()
+        return receiver
 
     def wait_reaches(self, *others, start=0):
         for other in others:
@@ -126,12 +121,6 @@ class Router:
     def kill(self):
         self.process.kill()
         self.process.wait(TIMEOUT)
-
-    def receiver(self, address, credit=10, **kwargs):
-        """A receiver on a connection of its own, whose credit the router has."""
-        receiver = self.connect().create_receiver(address, credit=credit, **kwargs)
-        flush(receiver.connection)
-        return receiver
 
     def stop(self):
         """Ends it in peace; its exit status must be 0."""
@@ -171,21 +160,21 @@ def link_to(port, cost=1, role="inter-router"):
 
 
 class Management:
+    """Requests to a router's management, one at a time."""
+
     def __init__(self, router, address="$management", connection=None):
         self.connection = connection or router.connect()
-        self.receiver = self.connection.create_receiver(None, dynamic=True)
-        self.reply_to = self.receiver.link.remote_source.address
-        self.sender = self.connection.create_sender(address)
+        self.receiver = self.connection.receiver(None)
+        self.reply_to = self.receiver.address
+        self.sender = self.connection.sender(address)
         self.count = 0
 
     def request(self, operation, type_, body=None, **properties):
         self.count += 1
-        self.sender.send(Message(properties={"operation": operation, "type": type_, **properties},
+        self.sender.post(Message(properties={"operation": operation, "type": type_, **properties},
                                  body={} if body is None else body, reply_to=self.reply_to,
                                  correlation_id=self.count))
-        reply = self.receiver.receive(timeout=TIMEOUT)
-        if self.receiver.fetcher.unsettled:
-            self.receiver.accept()
+        reply = self.receiver.get().accept().message
         assert reply.correlation_id == self.count
         return reply
 
@@ -199,3 +188,79 @@ class Management:
 
     def close(self):
         self.connection.close()
+
+
+class WatchedAddress:
+    """Waits until an address has so many consumers here and in other routers."""
+
+    def __init__(self, router, address):
+        self.management, self.key = Management(router), "M" + address
+
+    def counts(self):
+        rows = self.management.query("router.address", ["key", "subscriberCount", "remoteCount"])
+        return next(((r["subscriberCount"], r["remoteCount"]) for r in rows
+                     if r["key"] == self.key), (0, 0))
+
+    def wait(self, subscribers=0, remote=0, timeout=TIMEOUT):
+        """The router is asked again after each answer: it tells nobody of such changes."""
+        end = time.monotonic() + timeout
+        while self.counts() != (subscribers, remote):
+            assert time.monotonic() < end, (self.key, self.counts(), (subscribers, remote))
+
+    def close(self):
+        self.management.close()
+
+
+def wait_address(router, address, subscribers=0, remote=0):
+    watched = WatchedAddress(router, address)
+    watched.wait(subscribers, remote)
+    watched.close()
+
+
+def wait_all_reach(made):
+    for r in made:
+        r.wait_reaches(*[o for o in made if o is not r])
+
+
+def line(routers, names, **kwargs):
+    """Routers in a row, each with a link to the one before it."""
+    made, port = [], None
+    for name in names:
+        entities = [] if port is None else [link_to(port)]
+        port = free_port()
+        made.append(routers(name, entities=entities + [inter_router(port)], **kwargs))
+    wait_all_reach(made)
+    return made
+
+
+def ring(routers, names, **kwargs):
+    ports = {n: free_port() for n in names}
+    made = []
+    for i, n in enumerate(names):
+        entities = [inter_router(ports[n])]
+        if i > 0:
+            entities.append(link_to(ports[names[i - 1]]))
+        if i == len(names) - 1:
+            entities.append(link_to(ports[names[0]]))
+        made.append(routers(n, entities=entities, **kwargs))
+    wait_all_reach(made)
+    return made
+
+
+def exchange(sender_at, receiver_at, address, count=5):
+    """Messages from one router to another, accepted. While routes are being learned a message may
+    come back released; from the first that arrives on, all do."""
+    receiver = receiver_at.receiver(address, credit=count)
+    sender = sender_at.sender(address)
+    first = sender.post(Message(body="first"))
+    while not receiver.got:
+        client.loop().wait(lambda: receiver.got or first.state is not None, "an outcome")
+        if not receiver.got:
+            assert first.state == Delivery.RELEASED
+            first = sender.post(Message(body="first"))
+    receiver.take()
+    sent = sender.post_all([Message(body=i) for i in range(count)])
+    assert receiver.take_all(count) == list(range(count))
+    assert [s.outcome() for s in sent] == [Delivery.ACCEPTED] * count
+    sender.connection.close()
+    receiver.connection.close()

@@ -1,16 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A router that shares no line with ours joins it, in both directions (probe.py)."""
 
-import threading
-
 import pytest
-from harness import Management, free_port, inter_router, link_to, take
+from harness import Management, free_port, inter_router, link_to
 from probe import PRIORITIES, Probe
 from proton import Delivery, Message
-from proton.reactor import AtMostOnce
-from proton.utils import SendException
-
-TIMEOUT = 20
 
 
 class Joined:
@@ -43,20 +37,6 @@ def join(routers, request):
         assert [f for f in joined.probe.faults if f != "stopped"] == []
 
 
-def send(router, address, body, options=None):
-    c = router.connect()
-    try:
-        return c.create_sender(address, options=options).send(Message(body=body), timeout=TIMEOUT)
-    finally:
-        c.close()
-
-
-def in_background(work):
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    return thread
-
-
 def test_every_kind_of_control_message_is_exchanged(join):
     joined = join()
     probe = joined.probe
@@ -85,14 +65,14 @@ def test_an_address_of_ours_is_told_and_taken_back(join):
 def test_its_address_is_learnt_and_a_client_of_ours_reaches_it(join, size, streams):
     joined = join(streams=streams)
     body = b"x" * size
-    assert send(joined.router, "far", body).remote_state == Delivery.ACCEPTED
+    assert joined.router.sender("far").send(Message(body=body)) == Delivery.ACCEPTED
     message = joined.probe.wait(lambda: joined.probe.messages and joined.probe.messages[0])
     assert bytes(message.body) == body
 
 
 def test_a_presettled_message_reaches_it(join):
     joined = join()
-    send(joined.router, "far", "settled", AtMostOnce())
+    joined.router.sender("far", settled=True).post(Message(body="settled"))
     assert joined.probe.wait(lambda: joined.probe.messages)[0].body == "settled"
 
 
@@ -100,10 +80,10 @@ def test_it_sends_to_a_client_of_ours_and_gets_the_outcome(join):
     joined = join()
     receiver = joined.router.receiver("here")
     tag = joined.probe.send(Message(address="here", body="from afar"))
-    assert take(receiver) == "from afar"
+    assert receiver.take() == "from afar"
     joined.probe.wait(lambda: joined.probe.outcomes.get(tag) == Delivery.ACCEPTED)
     joined.probe.send(Message(address="here", body="and once more"), settled=True)
-    assert take(receiver) == "and once more"
+    assert receiver.take() == "and once more"
     receiver.connection.close()
 
 
@@ -144,18 +124,16 @@ def test_management_tells_the_route_to_it_with_its_cost(join, cost):
 @pytest.mark.parametrize("how", ["closes", "is silent"])
 def test_it_is_forgotten_when_it_goes(join, how):
     joined = join()
-    assert send(joined.router, "far", "x").remote_state == Delivery.ACCEPTED
+    assert joined.router.sender("far").send(Message(body="x")) == Delivery.ACCEPTED
     if how == "closes":
         joined.probe.close()
     else:
         joined.probe.be_silent()
     joined.router.log.wait("router PROBE is not reachable any more")
-    c = joined.router.connect()
-    assert c.create_sender("far").link.credit == 0
-    with pytest.raises(SendException) as e:
-        c.create_sender(None).send(Message(address="far", body="x"), timeout=TIMEOUT)
-    assert e.value.state == Delivery.RELEASED
-    c.close()
+    sender = joined.router.sender("far")
+    sender.connection.barrier()
+    assert sender.credit == 0
+    assert joined.router.sender(None).send(Message(address="far", body="x")) == Delivery.RELEASED
 
 
 def test_the_router_that_connects_attaches_control_and_ten_priorities_first(routers):
