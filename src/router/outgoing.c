@@ -222,7 +222,7 @@ bool outgoing_write(struct outgoing *o)
             written(o, was_settled);
             return true;
         }
-        if (taken < total) {
+        if (taken < total || last) { // or the end of it, which takes a frame too, has to wait
             o->link->conn->is_stalled = true;
             delivery_trim(d);
             return false;
