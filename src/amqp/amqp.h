@@ -170,6 +170,13 @@ bool amqp_peer_offers(const struct amqp_peer *p, const char *capability);
 void *amqp_conn_user(const struct amqp_conn *c);
 void amqp_conn_set_user(struct amqp_conn *c, void *user);
 
+// For people: while it is on, each frame leaves a line, "0 -> @flow [1, 2048, …]" (channel, ours or
+// theirs, fields; the payload only counted, secrets of SASL hidden). The owner takes them after
+// each feed and output; 4096 wait at most, and how many there were more is a line of its own.
+void amqp_conn_trace(struct amqp_conn *c, bool on);
+bool amqp_conn_is_traced(const struct amqp_conn *c);
+char *amqp_conn_next_trace(struct amqp_conn *c); // to be freed; NULL when there is none
+
 // -------------------------------------------------------------------------------------- sessions
 
 // Begins one of ours with a window of so many frames; NULL when channels are used up or the

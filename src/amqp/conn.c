@@ -123,6 +123,7 @@ void amqp_conn_free(struct amqp_conn *c)
     idmap_fini(&c->remote_channels);
     free(c->channels);
     frame_forget(c);
+    amqp_conn_trace(c, false);
     amqp_val_free(c->offered);
     amqp_val_free(c->properties);
     free(c->open);
@@ -450,6 +451,8 @@ void amqp_conn_flush(struct amqp_conn *c)
 
 struct buf *amqp_conn_output(struct amqp_conn *c)
 {
+    if (UNLIKELY(c->trace))
+        trace_output(c);
     return &c->output;
 }
 
@@ -470,6 +473,8 @@ static void maybe_writable(struct amqp_conn *c)
 
 void amqp_conn_sent(struct amqp_conn *c)
 {
+    if (UNLIKELY(c->trace))
+        trace_sent(c);
     maybe_writable(c);
 }
 

@@ -280,7 +280,8 @@ struct amqp_conn {
         struct amqp_outcome outcome;
     } range;
     struct reason reason;
-    char *words; // formatted for `reason`
+    char *words;         // formatted for `reason`
+    struct trace *trace; // NULL: off
 };
 
 // The engine has found a fault of the peer, or run into a limit: tells the peer and ends the
@@ -305,6 +306,11 @@ void frame_begin_fixed(struct amqp_writer *w, void *room, size_t size);
 void frame_end(struct amqp_conn *c, struct amqp_writer *w, uint8_t type, uint16_t channel);
 void frame_put_bytes(struct amqp_conn *c, const void *data, size_t len);
 void frame_put_empty(struct amqp_conn *c);
+
+// trace.c; only while it is on
+void trace_input(struct amqp_conn *c, uint16_t channel, struct str body);
+void trace_output(struct amqp_conn *c); // what has been put since
+void trace_sent(struct amqp_conn *c);
 
 // sasl.c
 void sasl_start(struct amqp_conn *c);

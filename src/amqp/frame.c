@@ -108,6 +108,8 @@ int frame_next(struct amqp_conn *c, struct frame *out)
         return 0;
     take(c, size);
     out->body = (struct str){(const char *)head + data_at, size - data_at};
+    if (UNLIKELY(c->trace))
+        trace_input(c, out->channel, out->body);
     return 1;
 }
 

@@ -60,6 +60,8 @@ struct part {
     struct entrance *entrances; // listeners: one for each worker, the first one listens
     int entrance_count;
     struct net_tls *tls;
+    int64_t ordinal;      // of the sslProfile as last read
+    bool has_certificate; // likewise
     // connectors: the first is the one people see, the others carry data of the same group
     struct dial *dials;
     int dial_count;

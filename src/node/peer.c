@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,18 +18,34 @@ struct peer {
     bool is_placed; // counted among the connections of its worker
 };
 
+// The frames of a connection that is traced, a line each.
+static void write_trace(struct peer *p)
+{
+    char *line;
+
+    while ((line = router_conn_next_trace(p->conn)) != NULL) {
+        log_write(LOG_PROTOCOL, LOG_INFO, "connection=%" PRIu64 " %s", router_conn_id(p->conn),
+                  line);
+        free(line);
+    }
+}
+
 static void feed(void *e, const uint8_t *data, size_t len, struct mono now)
 {
     struct peer *p = e;
 
     router_conn_feed(p->conn, data, len, now);
+    write_trace(p);
 }
 
 static struct buf *output(void *e, struct mono now)
 {
     struct peer *p = e;
 
-    return router_conn_output(p->conn, now);
+    struct buf *out = router_conn_output(p->conn, now);
+
+    write_trace(p);
+    return out;
 }
 
 static void sent(void *e, struct mono now)
@@ -133,6 +150,8 @@ static struct router_conn_opts common_opts(const struct part *part, struct peer 
         .tls_cipher = np->is_encrypted ? np->cipher : NULL,
         .tls_bits = np->cipher_bits,
         .open_properties = mgmt_entity_get(e, "openProperties"),
+        .is_traced = log_enabled(LOG_PROTOCOL, LOG_DEBUG),
+        .tls_ordinal = part->ordinal,
         .user_data = p,
     };
 }

@@ -136,6 +136,7 @@ struct router_conn *router_conn_new(struct router *r, const struct router_conn_o
     c->tls_protocol = dup_or_null(o->tls_protocol);
     c->tls_cipher = dup_or_null(o->tls_cipher);
     c->tls_bits = o->tls_bits;
+    c->tls_ordinal = o->tls_ordinal;
     c->user_data = o->user_data;
     if (o->group_correlator && strlen(o->group_correlator) <= RNG_ID_LEN)
         strcpy(c->correlator, o->group_correlator);
@@ -145,6 +146,7 @@ struct router_conn *router_conn_new(struct router *r, const struct router_conn_o
     list_append(&r->conns, &c->on_router);
     r->conn_count += c->role != ROUTER_ROLE_SHARD;
     start_engine(c, o, now);
+    amqp_conn_trace(c->amqp, o->is_traced);
     conn_mark(c);
     return c;
 }
@@ -399,4 +401,14 @@ void router_conn_close(struct router_conn *c, const char *condition, const char 
 void *router_conn_user_data(const struct router_conn *c)
 {
     return c->user_data;
+}
+
+uint64_t router_conn_id(const struct router_conn *c)
+{
+    return c->id;
+}
+
+char *router_conn_next_trace(struct router_conn *c)
+{
+    return amqp_conn_next_trace(c->amqp);
 }

@@ -180,6 +180,7 @@ struct router_conn {
     struct router_link *tracking; // role edge
     char *name, *host, *local, *user, *tls_protocol, *tls_cipher, *hostname, *container;
     int tls_bits;
+    int64_t tls_ordinal;
     struct mono opened_at, last_delivery;
     unsigned sasl;
     void *user_data;

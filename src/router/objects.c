@@ -308,9 +308,9 @@ static void connection_row(struct row *row, const struct router_conn *c)
     if (c->last_delivery.ns)
         set_count(row, "lastDlvSeconds",
                   (uint64_t)(mono_ms_between(c->last_delivery, r->now) / 1000));
-    set_bool(row, "enableProtocolTrace", false);
+    set_bool(row, "enableProtocolTrace", amqp_conn_is_traced(c->amqp));
     set_text(row, "meshId", c->mesh[0] ? c->mesh : NULL);
-    set_count(row, "tlsOrdinal", c->ordinal);
+    set_int(row, "tlsOrdinal", c->tls_ordinal);
     set_text(row, "groupCorrelationId", c->correlator[0] ? c->correlator : NULL);
     set_count(row, "groupOrdinal", c->ordinal);
 }
@@ -341,29 +341,37 @@ static struct router_conn *find_connection(struct router *r, struct str identity
     return NULL;
 }
 
+static int close_connection(struct router_conn *c, struct str status, struct why *why)
+{
+    if (str_is(status, "enabled"))
+        return 0;
+    if (c->role != ROUTER_ROLE_NORMAL && c->role != ROUTER_ROLE_ROUTE_CONTAINER) {
+        why_set(why,
+                "connection %" PRIu64 " has role %s: it would come back by itself; delete its "
+                "connector or listener instead",
+                c->id, router_role_name(c->role));
+        return ERR_UNSUPPORTED;
+    }
+    amqp_conn_close(c->amqp, "amqp:connection:forced", "closed by management");
+    conn_mark(c);
+    return 0;
+}
+
 static int update_connection(void *user, struct str identity, const struct amqp_val *changes,
                              struct why *why)
 {
     struct router_conn *c = find_connection(user, identity);
     struct str status = amqp_val_str(amqp_val_get(changes, "adminStatus"));
+    const struct amqp_val *trace = amqp_val_get(changes, "enableProtocolTrace");
 
     if (!c) {
         why_set(why, "there is no connection %.*s; query type connection for those that are open",
                 STR_ARG(identity));
         return ERR_NOT_FOUND;
     }
-    if (!str_is(status, "deleted") && status.len > 0) {
-        why_set(why, "adminStatus can only be changed to 'deleted'");
-        return ERR_INVALID;
-    }
-    if (status.len > 0 && c->role != ROUTER_ROLE_NORMAL && c->role != ROUTER_ROLE_ROUTE_CONTAINER) {
-        why_set(why, "connection %.*s has role %s; delete its connector or listener instead",
-                STR_ARG(identity), router_role_name(c->role));
-        return ERR_UNSUPPORTED;
-    }
-    if (status.len > 0)
-        router_conn_drop(c, "closed by management");
-    return 0;
+    if (trace)
+        amqp_conn_trace(c->amqp, trace->type == AMQP_BOOL && trace->b);
+    return status.len > 0 ? close_connection(c, status, why) : 0;
 }
 
 // --------------------------------------------------------------------------------------- routers

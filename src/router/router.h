@@ -134,6 +134,8 @@ struct router_conn_opts {
     uint64_t group_ordinal;
     const char *access_id;                  // listener; NULL: none
     const struct amqp_val *open_properties; // appended to our open; NULL: none
+    bool is_traced;                         // from the first frame on
+    int64_t tls_ordinal;                    // of the sslProfile
     void *user_data;                        // the shell's
 };
 
@@ -156,6 +158,11 @@ bool router_conn_is_finished(const struct router_conn *c);
 void router_conn_close(struct router_conn *c, const char *condition, const char *description,
                        struct mono now);
 void *router_conn_user_data(const struct router_conn *c);
+// What management knows it by.
+uint64_t router_conn_id(const struct router_conn *c);
+// Management can ask for a line on each frame (see amqp_conn_trace): takes the next one, to be
+// freed; NULL when there is none. Look after each feed and each output.
+char *router_conn_next_trace(struct router_conn *c);
 
 // ------------------------------------------------------------------------------------------ turn
 
