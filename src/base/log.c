@@ -2,6 +2,7 @@
 #include "base/log.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -15,8 +16,8 @@
 #include "base/mem.h"
 #include "base/str.h"
 
-// The one place with state of the whole process: where its lines go. Levels and descriptors are
-// atomics, so writing a line takes no lock; settings are changed from one thread only.
+// The one place with state of the whole process: where its lines go, and the newest of them. Levels
+// and descriptors are atomics, a line is one write; settings are changed from one thread only.
 
 enum { LINE_MAX = 2048, MASK_DEFAULT = -1 };
 
@@ -30,6 +31,12 @@ struct module_state {
 static struct module_state modules[LOG_MODULE_COUNT] = {
     [0 ... LOG_MODULE_COUNT - 1] = {.mask = MASK_DEFAULT, .fd = -1},
 };
+
+static struct {
+    pthread_mutex_t lock;
+    struct log_line *lines; // LOG_RECENT_MAX, from the first line on
+    uint64_t written;
+} recent = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static const char *const module_names[LOG_MODULE_COUNT] = {
     "ROUTER",         "ROUTER_CORE",   "ROUTER_HELLO", "ROUTER_LS",     "ROUTER_MA",
@@ -71,12 +78,51 @@ static int descriptor(enum log_module m)
     return fd < 0 ? STDERR_FILENO : fd;
 }
 
+static void keep(enum log_module m, enum log_level l, int64_t time, const char *text, size_t len)
+{
+    struct log_line *line;
+
+    pthread_mutex_lock(&recent.lock);
+    if (!recent.lines)
+        recent.lines = xcalloc(LOG_RECENT_MAX, sizeof(*recent.lines));
+    line = &recent.lines[recent.written++ % LOG_RECENT_MAX];
+    line->module = m;
+    line->level = l;
+    line->time = time;
+    snprintf(line->text, sizeof(line->text), "%.*s", (int)len, text);
+    pthread_mutex_unlock(&recent.lock);
+}
+
+uint32_t log_recent_count(uint32_t limit)
+{
+    uint64_t written;
+
+    pthread_mutex_lock(&recent.lock);
+    written = recent.written;
+    pthread_mutex_unlock(&recent.lock);
+    if (written > LOG_RECENT_MAX)
+        written = LOG_RECENT_MAX;
+    return written < limit ? (uint32_t)written : limit;
+}
+
+bool log_recent(uint32_t which, struct log_line *out)
+{
+    bool is_there;
+
+    pthread_mutex_lock(&recent.lock);
+    is_there = which > 0 && which <= LOG_RECENT_MAX && which <= recent.written;
+    if (is_there)
+        *out = recent.lines[(recent.written - which) % LOG_RECENT_MAX];
+    pthread_mutex_unlock(&recent.lock);
+    return is_there;
+}
+
 void log_write(enum log_module m, enum log_level l, const char *fmt, ...)
 {
     char line[LINE_MAX];
     struct timespec ts;
     struct tm tm;
-    size_t len;
+    size_t len, head;
     va_list args;
 
     atomic_fetch_add_explicit(&modules[m].counts[l], 1, memory_order_relaxed);
@@ -89,6 +135,7 @@ void log_write(enum log_module m, enum log_level l, const char *fmt, ...)
     len += strftime(line + len, sizeof(line) - len, "%z ", &tm);
     len += (size_t)snprintf(line + len, sizeof(line) - len, "%s (%s) ", module_names[m],
                             level_names[l]);
+    head = len;
     va_start(args, fmt);
     int text = vsnprintf(line + len, sizeof(line) - len - 1, fmt, args);
     va_end(args);
@@ -97,6 +144,7 @@ void log_write(enum log_module m, enum log_level l, const char *fmt, ...)
     for (size_t i = 0; i < len; i++) // what a peer says stays on its line
         if ((unsigned char)line[i] < ' ')
             line[i] = ' ';
+    keep(m, l, ts.tv_sec, line + head, len - head);
     line[len++] = '\n';
     (void)!write(descriptor(m), line, len);
 }
@@ -167,6 +215,17 @@ int log_set_output(enum log_module m, const char *path)
     free(modules[m].output);
     modules[m].output = path ? xstrdup(path) : NULL;
     return 0;
+}
+
+void log_reopen(void)
+{
+    for (int m = 0; m < LOG_MODULE_COUNT; m++) {
+        char *path = modules[m].output ? xstrdup(modules[m].output) : NULL;
+
+        if (path)
+            log_set_output((enum log_module)m, path);
+        free(path);
+    }
 }
 
 const char *log_get_output(enum log_module m)

@@ -56,6 +56,22 @@ const char *log_get_enable(enum log_module m);
 // ERR_IO.
 int log_set_output(enum log_module m, const char *path);
 const char *log_get_output(enum log_module m);
+// Opens the files anew under their names, for those who rotate logs. One that cannot be opened
+// keeps the old file.
+void log_reopen(void);
+
+// The newest lines are kept, at most LOG_RECENT_MAX, cut at LOG_RECENT_TEXT - 1 octets.
+enum { LOG_RECENT_MAX = 500, LOG_RECENT_TEXT = 240 };
+struct log_line {
+    enum log_module module;
+    enum log_level level;
+    int64_t time; // seconds since the epoch
+    char text[LOG_RECENT_TEXT];
+};
+// How many there are, but no more than `limit`.
+uint32_t log_recent_count(uint32_t limit);
+// The newest is 1; false when there are not so many.
+bool log_recent(uint32_t which, struct log_line *out);
 // Lines written so far at each level of the module.
 uint64_t log_count(enum log_module m, enum log_level l);
 

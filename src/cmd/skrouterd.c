@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The router daemon: arguments in, node run.
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <grp.h>
 #include <pwd.h>
@@ -8,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "node/node.h"
@@ -124,35 +126,90 @@ static void raise_file_limit(void)
     }
 }
 
+// The parent stays until the child serves, or says why it does not, and ends with its status.
+static int wait_for_child(int ready, pid_t child)
+{
+    char byte;
+    int status = 0;
+
+    if (read(ready, &byte, 1) == 1)
+        return 0;
+    waitpid(child, &status, 0);
+    return WIFEXITED(status) && WEXITSTATUS(status) ? WEXITSTATUS(status) : 1;
+}
+
+// Goes to the background before there are threads. Returns in the child, with the descriptor that
+// tells the parent, or -1.
+static int go_to_background(void)
+{
+    int ready[2];
+    pid_t child = -1;
+
+    if (pipe2(ready, O_CLOEXEC) == 0)
+        child = fork();
+    if (child < 0) {
+        fprintf(stderr, "skrouterd: cannot go to the background: %s\n", strerror(errno));
+        return -1;
+    }
+    if (child > 0) {
+        close(ready[1]);
+        _exit(wait_for_child(ready[0], child));
+    }
+    close(ready[0]);
+    setsid();
+    return ready[1];
+}
+
+static void tell_parent(int ready)
+{
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+    for (int fd = 0; null >= 0 && fd <= 2; fd++)
+        dup2(null, fd);
+    if (null > 2)
+        close(null);
+    (void)!write(ready, "1", 1);
+    close(ready);
+}
+
+// Everything that can fail, then the service. Returns the exit status.
+static int run(const struct arguments *a, int ready)
+{
+    struct why why = {""};
+    struct node *node = NULL;
+    bool has_pid_file;
+    int status = 0;
+
+    if (node_new(a->config, SKUPPER_VERSION, &node, &why) < 0) {
+        fprintf(stderr, "skrouterd: %s\n", why.text);
+        return 1;
+    }
+    if (a->pid_file)
+        status = write_pid(a->pid_file);
+    has_pid_file = a->pid_file && status == 0;
+    if (status == 0 && a->user)
+        status = become(a->user);
+    if (status == 0 && ready >= 0)
+        tell_parent(ready);
+    if (status == 0 && node_run(node, &why) < 0) {
+        fprintf(stderr, "skrouterd: %s\n", why.text);
+        status = 1;
+    }
+    node_free(node);
+    if (has_pid_file)
+        unlink(a->pid_file);
+    return status;
+}
+
 int main(int argc, char **argv)
 {
     struct arguments a = {0};
-    struct why why = {""};
-    struct node *node = NULL;
-    int status = parse(argc, argv, &a);
+    int status = parse(argc, argv, &a), ready = -1;
 
     if (status >= 0)
         return status;
     raise_file_limit();
-    if (node_new(a.config, SKUPPER_VERSION, &node, &why) < 0) {
-        fprintf(stderr, "skrouterd: %s\n", why.text);
+    if (a.daemon && (ready = go_to_background()) < 0)
         return 1;
-    }
-    if (a.daemon && daemon(1, 0) < 0) {
-        fprintf(stderr, "skrouterd: cannot go to the background: %s\n", strerror(errno));
-        status = 1;
-    }
-    if (status < 0 && a.pid_file)
-        status = write_pid(a.pid_file) ? 1 : -1;
-    if (status < 0 && a.user)
-        status = become(a.user) ? 1 : -1;
-    if (status < 0) {
-        status = node_run(node, &why) < 0;
-        if (status)
-            fprintf(stderr, "skrouterd: %s\n", why.text);
-    }
-    node_free(node);
-    if (a.pid_file && status == 0)
-        unlink(a.pid_file);
-    return status;
+    return run(&a, ready);
 }

@@ -44,9 +44,17 @@ void mgmt_agent_add(struct mgmt_agent *a, const struct mgmt_provider *p)
     a->providers[a->provider_count++] = p;
 }
 
-void mgmt_agent_set_sources(struct mgmt_agent *a, const struct mgmt_sources *s)
+void mgmt_agent_set_nodes(struct mgmt_agent *a, struct amqp_val *(*nodes)(void *user), void *user)
 {
-    a->sources = *s;
+    a->nodes = nodes;
+    a->nodes_user = user;
+}
+
+void mgmt_agent_set_log(struct mgmt_agent *a, struct amqp_val *(*log)(void *user, uint32_t limit),
+                        void *user)
+{
+    a->log = log;
+    a->log_user = user;
 }
 
 // ------------------------------------------------------------------------------- for all

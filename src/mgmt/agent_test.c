@@ -160,10 +160,10 @@ TEST(nodes_and_log_come_from_their_sources)
         {"{\"operation\": \"GET-LOG\", \"limit\": 3}", NULL, 200, "OK", "[\"x\", 3]"},
         {"{\"operation\": \"GET-LOG\", \"limit\": 99999999}", NULL, 200, "OK", "[\"x\", 10000]"},
     };
-    struct mgmt_sources sources = {what, one_node, log_lines};
     struct store *s = store_new(config);
 
-    mgmt_agent_set_sources(s->agent, &sources);
+    mgmt_agent_set_nodes(s->agent, one_node, what);
+    mgmt_agent_set_log(s->agent, log_lines, what);
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
         check_ask(s, &rows[i]);
     store_free(s);

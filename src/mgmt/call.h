@@ -14,7 +14,9 @@ enum {
 struct mgmt_agent {
     const struct mgmt_provider *providers[CALL_PROVIDERS_MAX];
     int provider_count;
-    struct mgmt_sources sources;
+    struct amqp_val *(*nodes)(void *user);
+    struct amqp_val *(*log)(void *user, uint32_t limit);
+    void *nodes_user, *log_user;
 };
 
 // The request taken apart, and what is to be answered: a status with words, and in `out` the

@@ -139,13 +139,11 @@ struct mgmt_agent *mgmt_agent_new(void);
 void mgmt_agent_free(struct mgmt_agent *a);
 // `p` must outlive the agent. One for each type.
 void mgmt_agent_add(struct mgmt_agent *a, const struct mgmt_provider *p);
-// Where GET-MGMT-NODES and GET-LOG get their answers.
-struct mgmt_sources {
-    void *user;
-    struct amqp_val *(*nodes)(void *user);               // a list of strings; caller frees
-    struct amqp_val *(*log)(void *user, uint32_t limit); // a list; caller frees
-};
-void mgmt_agent_set_sources(struct mgmt_agent *a, const struct mgmt_sources *s);
+// Where GET-MGMT-NODES gets its list of addresses, and GET-LOG its newest `limit` lines, each a
+// list [module, level, text, file, line, time]; the agent frees the lists.
+void mgmt_agent_set_nodes(struct mgmt_agent *a, struct amqp_val *(*nodes)(void *user), void *user);
+void mgmt_agent_set_log(struct mgmt_agent *a, struct amqp_val *(*log)(void *user, uint32_t limit),
+                        void *user);
 
 // One request message (its sections from the header on, no annotations) and its whole answer.
 // Returns true with *reply_to and *response (bytes; the caller frees both) filled; false when the

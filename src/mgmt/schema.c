@@ -229,21 +229,21 @@ static void put_taken(struct call *c, struct amqp_val *take)
 
 static void get_nodes(struct call *c)
 {
-    const struct mgmt_sources *from = &c->agent->sources;
+    const struct mgmt_agent *a = c->agent;
 
-    put_taken(c, from->nodes ? from->nodes(from->user) : NULL);
+    put_taken(c, a->nodes ? a->nodes(a->nodes_user) : NULL);
 }
 
 static void get_log(struct call *c)
 {
     enum { LINES = 100, LINES_MAX = 10000 };
-    const struct mgmt_sources *from = &c->agent->sources;
+    const struct mgmt_agent *a = c->agent;
     int64_t limit;
 
     if (!call_number(c, "limit", LINES, &limit))
         return;
     limit = limit < LINES_MAX ? limit : LINES_MAX;
-    put_taken(c, from->log ? from->log(from->user, (uint32_t)limit) : NULL);
+    put_taken(c, a->log ? a->log(a->log_user, (uint32_t)limit) : NULL);
 }
 
 bool call_introspect(struct call *c)

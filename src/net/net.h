@@ -121,6 +121,9 @@ struct net_tls_opts {
 };
 // Reads the files and checks that they fit together. Returns 0, ERR_IO or ERR_INVALID with words.
 int net_tls_new(const struct net_tls_opts *opts, struct net_tls **out, struct why *why);
+// Exchanges what two of them hold, so that handshakes to come use the other's files. Not while
+// another thread may begin one.
+void net_tls_swap(struct net_tls *a, struct net_tls *b);
 struct net_tls *net_tls_ref(struct net_tls *t);
 void net_tls_unref(struct net_tls *t); // NULL is fine
 

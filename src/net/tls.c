@@ -392,6 +392,14 @@ int net_tls_new(const struct net_tls_opts *o, struct net_tls **out, struct why *
     return 0;
 }
 
+void net_tls_swap(struct net_tls *a, struct net_tls *b)
+{
+    SSL_CTX *ctx = a->ctx;
+
+    a->ctx = b->ctx;
+    b->ctx = ctx;
+}
+
 struct net_tls *net_tls_ref(struct net_tls *t)
 {
     if (t)

@@ -21,7 +21,7 @@ struct health {
     bool healthz, metrics;
 };
 
-static unsigned long resident_bytes(void)
+uint64_t health_resident_bytes(void)
 {
     unsigned long size = 0, resident = 0;
     FILE *f = fopen("/proc/self/statm", "re");
@@ -67,7 +67,7 @@ static char *metrics_text(const struct node *n)
         s.transit);
     put(&text, "qdr_stored_bytes", "gauge", "bytes of messages held for slow consumers",
         s.stored_bytes);
-    put(&text, "process_resident_memory_bytes", "gauge", "memory in use", resident_bytes());
+    put(&text, "process_resident_memory_bytes", "gauge", "memory in use", health_resident_bytes());
     return text;
 }
 

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -118,7 +119,14 @@ static int update_profile(void *user, struct str identity, const struct amqp_val
         why_set(why, "there is no sslProfile '%.*s'", STR_ARG(identity));
         return ERR_NOT_FOUND;
     }
-    return set_all(p->entity, changes, why);
+
+    struct mgmt_entity *changed = mgmt_entity_copy(p->entity);
+    int err = set_all(changed, changes, why);
+
+    if (err == 0)
+        return node_update_profile(n, p, changed, why);
+    mgmt_entity_free(changed);
+    return err;
 }
 
 // ------------------------------------------------------------------------- router, site, network
@@ -182,35 +190,43 @@ static void each_log(void *user, mgmt_emit *emit, void *to)
     }
 }
 
+int manage_set_log(enum log_module m, const struct amqp_val *enable, const struct amqp_val *output,
+                   struct why *why)
+{
+    char *levels = str_dup(amqp_val_str(enable)), *path = str_dup(amqp_val_str(output));
+    int err = 0;
+
+    if (enable)
+        err = log_set_enable(m, levels);
+    if (err < 0)
+        why_set(why, "enable: '%s' is no list of levels such as info+ or debug,error", levels);
+    if (err == 0 && output)
+        err = log_set_output(m, path[0] ? path : NULL);
+    if (err == ERR_IO)
+        why_set(why, "outputFile: %s cannot be written: %s", path, strerror(errno));
+    free(levels);
+    free(path);
+    return err;
+}
+
 static int update_log(void *user, struct str identity, const struct amqp_val *changes,
                       struct why *why)
 {
-    const struct amqp_val *output = amqp_val_get(changes, "outputFile");
-    char *enable = str_dup(amqp_val_str(amqp_val_get(changes, "enable")));
-    int err = ERR_NOT_FOUND;
-
     (void)user;
     for (int m = 0; m < LOG_MODULE_COUNT; m++) {
-        const char *name = log_module_name((enum log_module)m);
-        struct str short_name =
-            str_starts(identity, STR("log/")) ? str_skip(identity, 4) : identity;
+        char *own = str_fmt("log/%s", log_module_name((enum log_module)m));
+        bool is_it = str_is(identity, own);
+        int err;
 
-        if (!str_is(short_name, name))
+        free(own);
+        if (!is_it)
             continue;
-        err = enable[0] ? log_set_enable((enum log_module)m, enable) : 0;
-        if (err == 0 && output) {
-            char *path = str_dup(amqp_val_str(output));
-
-            err = log_set_output((enum log_module)m, path);
-            free(path);
-        }
+        err = manage_set_log((enum log_module)m, amqp_val_get(changes, "enable"),
+                             amqp_val_get(changes, "outputFile"), why);
+        return err == ERR_IO ? ERR_INVALID : err;
     }
-    if (err == ERR_NOT_FOUND)
-        why_set(why, "there is no log module %.*s", STR_ARG(identity));
-    else if (err < 0)
-        why_set(why, "enable '%s' is no list of levels such as info+ or debug,error", enable);
-    free(enable);
-    return err;
+    why_set(why, "there is no '%.*s'", STR_ARG(identity));
+    return ERR_NOT_FOUND;
 }
 
 static void each_log_stats(void *user, mgmt_emit *emit, void *to)
@@ -233,6 +249,26 @@ static void each_log_stats(void *user, mgmt_emit *emit, void *to)
         if (!more)
             return;
     }
+}
+
+static struct amqp_val *recent_log(void *user, uint32_t limit)
+{
+    struct amqp_val *list = amqp_val_list();
+    struct log_line line;
+
+    (void)user;
+    for (uint32_t left = log_recent_count(limit); left > 0 && log_recent(left, &line); left--) {
+        struct amqp_val *entry = amqp_val_list();
+
+        amqp_val_append(entry, amqp_val_string(str_of(log_module_name(line.module))));
+        amqp_val_append(entry, amqp_val_string(str_of(log_level_name(line.level))));
+        amqp_val_append(entry, amqp_val_string(str_of(line.text)));
+        amqp_val_append(entry, amqp_val_null()); // where in the source: not told
+        amqp_val_append(entry, amqp_val_null());
+        amqp_val_append(entry, amqp_val_long(line.time));
+        amqp_val_append(list, entry);
+    }
+    return list;
 }
 
 void manage_register(struct node *n)
@@ -272,4 +308,5 @@ void manage_register(struct node *n)
         };
         mgmt_agent_add(n->agent, &m->provider);
     }
+    mgmt_agent_set_log(n->agent, recent_log, n);
 }

@@ -66,16 +66,26 @@ static uint32_t interval_ms(const struct mgmt_entity *router, const char *attr)
     return (uint32_t)mgmt_entity_int(router, attr, 0) * 1000;
 }
 
+// A router that was given no name has a random one.
+static void name_router(struct node *n)
+{
+    char id[RNG_ID_LEN + 1];
+    struct amqp_val *v;
+
+    if (mgmt_entity_cstr(n->router_entity, "id"))
+        return;
+    rng_id(&n->rng, id);
+    v = amqp_val_string(str_of(id));
+    mgmt_entity_set(n->router_entity, "id", v, MGMT_CREATE, NULL);
+    amqp_val_free(v);
+}
+
 static int make_router(struct node *n)
 {
     const struct mgmt_entity *e = n->router_entity;
-    const char *id = mgmt_entity_cstr(e, "id");
-    char random_id[RNG_ID_LEN + 1];
-
-    rng_id(&n->rng, random_id);
 
     struct router_opts opts = {
-        .id = id ? id : random_id,
+        .id = mgmt_entity_cstr(e, "id"),
         .mode = mode_of(e),
         .instance = (int64_t)time(NULL),
         .seed = rng_next(&n->rng),
@@ -86,6 +96,7 @@ static int make_router(struct node *n)
         .ra_interval_flux_ms = interval_ms(e, "raIntervalFluxSeconds"),
         .remote_ls_max_age_ms = interval_ms(e, "remoteLsMaxAgeSeconds"),
         .version = n->version,
+        .resident_bytes = health_resident_bytes,
     };
 
     return workers_new(n, worker_count(e), &opts);
@@ -99,7 +110,9 @@ static void on_signal(void *user, struct mono now)
     (void)now;
     while (read(n->signal_fd, &info, sizeof(info)) == sizeof(info)) {
         log_write(LOG_SERVER, LOG_INFO, "signal=%s", strsignal((int)info.ssi_signo));
-        if (info.ssi_signo != SIGHUP)
+        if (info.ssi_signo == SIGHUP)
+            log_reopen();
+        else
             net_loop_stop(n->loop);
     }
 }
@@ -125,25 +138,16 @@ static int watch_signals(struct node *n, struct why *why)
 
 static int set_log(const struct mgmt_entity *e, struct why *why)
 {
-    struct str module = mgmt_entity_str(e, "module");
-    const char *enable = mgmt_entity_cstr(e, "enable");
+    int err = 0;
 
-    for (int m = 0; m < LOG_MODULE_COUNT; m++) {
-        if (!str_is(module, log_module_name((enum log_module)m)))
-            continue;
-        if (enable && log_set_enable((enum log_module)m, enable) < 0) {
-            why_set(why, "log %.*s: enable '%s' is no list of levels such as info+ or debug,error",
-                    STR_ARG(module), enable);
-            return ERR_INVALID;
-        }
-        if (mgmt_entity_cstr(e, "outputFile") &&
-            log_set_output((enum log_module)m, mgmt_entity_cstr(e, "outputFile")) < 0) {
-            why_set(why, "log %.*s: outputFile %s cannot be written: %s", STR_ARG(module),
-                    mgmt_entity_cstr(e, "outputFile"), strerror(errno));
-            return ERR_IO;
-        }
+    for (int m = 0; m < LOG_MODULE_COUNT && err == 0; m++) {
+        if (str_is(mgmt_entity_str(e, "module"), log_module_name((enum log_module)m)))
+            err = manage_set_log((enum log_module)m, mgmt_entity_get(e, "enable"),
+                                 mgmt_entity_get(e, "outputFile"), why);
     }
-    return 0;
+    if (err < 0)
+        why_prefix(why, "log");
+    return err;
 }
 
 // Entities that make something run, profiles before those who name them. Types of services that are
@@ -161,6 +165,7 @@ static int apply(struct node *n, const struct mgmt_config *config, struct why *w
             if (strcmp(e->type->name, order[o]) != 0)
                 continue;
             err = o == 0 ? set_log(e, why) : node_add(n, e, why);
+            n->bad_line = err < 0 ? e->line : 0;
         }
     }
     return err;
@@ -204,6 +209,7 @@ static int start(struct node *n, const struct mgmt_config *config, struct why *w
     n->site = single(config, "site");
     n->network = single(config, "network");
     n->worker_fill = (unsigned long)mgmt_entity_int(n->router_entity, "workerFill", 0);
+    name_router(n);
     err = make_router(n);
     if (err < 0) {
         why_set(why, "the event loops cannot be made: %s", strerror(errno));
@@ -238,7 +244,10 @@ int node_new(const char *config_path, const char *version, struct node **out, st
     map_seed(rng_next(&n->rng));
     err = start(n, config, why);
     if (err < 0) {
-        why_prefix(why, "%s", config_path);
+        if (n->bad_line)
+            why_prefix(why, "%s:%d", config_path, n->bad_line);
+        else
+            why_prefix(why, "%s", config_path);
         node_free(n);
     } else {
         tell_unserved(config);
@@ -273,9 +282,8 @@ int node_run(struct node *n, struct why *why)
         return ERR_IO;
     }
     log_write(LOG_SERVER, LOG_INFO, "router %s version=%s mode=%.*s is running",
-              mgmt_entity_cstr(n->router_entity, "id") ? mgmt_entity_cstr(n->router_entity, "id")
-                                                       : "(unnamed)",
-              n->version, STR_ARG(mgmt_entity_str(n->router_entity, "mode")));
+              mgmt_entity_cstr(n->router_entity, "id"), n->version,
+              STR_ARG(mgmt_entity_str(n->router_entity, "mode")));
     worker_settle(&n->workers[0], mono_now());
     net_loop_run(n->loop);
     workers_stop(n);

@@ -89,21 +89,9 @@ static void part_free(struct part *p)
     free(p);
 }
 
-// The TLS that an entity's sslProfile asks for; none without one.
-static int make_tls(struct part *p, bool is_server, struct why *why)
+static struct net_tls_opts profile_opts(const struct part *profile)
 {
-    struct str name = mgmt_entity_str(p->entity, "sslProfile");
-    const struct part *profile = node_find(&p->node->profiles, name);
-    struct str mechanisms = mgmt_entity_str(p->entity, "saslMechanisms");
-
-    if (name.len == 0)
-        return 0;
-    if (!profile) {
-        why_set(why, "sslProfile '%.*s' does not exist; create it first", STR_ARG(name));
-        return ERR_NOT_FOUND;
-    }
-
-    struct net_tls_opts opts = {
+    return (struct net_tls_opts){
         .name = profile->name,
         .ca_file = mgmt_entity_cstr(profile->entity, "caCertFile"),
         .cert_file = mgmt_entity_cstr(profile->entity, "certFile"),
@@ -111,12 +99,61 @@ static int make_tls(struct part *p, bool is_server, struct why *why)
         .password = mgmt_entity_cstr(profile->entity, "password"),
         .ciphers = mgmt_entity_cstr(profile->entity, "ciphers"),
         .protocols = mgmt_entity_cstr(profile->entity, "protocols"),
-        .is_server = is_server,
-        .require_peer = is_server && (mgmt_entity_bool(p->entity, "authenticatePeer") ||
-                                      str_is(mechanisms, "EXTERNAL")),
     };
+}
 
-    return net_tls_new(&opts, &p->tls, why);
+static void remember_profile(struct part *p, const struct part *profile)
+{
+    p->ordinal = mgmt_entity_int(profile->entity, "ordinal", 0);
+    p->has_certificate = mgmt_entity_cstr(profile->entity, "certFile") != NULL;
+}
+
+static int tls_with(const struct part *p, const struct part *profile, struct net_tls **out,
+                    struct why *why)
+{
+    struct net_tls_opts opts = profile_opts(profile);
+
+    opts.is_server = strcmp(p->entity->type->name, "listener") == 0;
+    opts.require_peer =
+        opts.is_server && (mgmt_entity_bool(p->entity, "authenticatePeer") ||
+                           str_is(mgmt_entity_str(p->entity, "saslMechanisms"), "EXTERNAL"));
+    return net_tls_new(&opts, out, why);
+}
+
+// The TLS that an entity's sslProfile asks for; none without one.
+static int make_tls(struct part *p, struct why *why)
+{
+    struct str name = mgmt_entity_str(p->entity, "sslProfile");
+    const struct part *profile = node_find(&p->node->profiles, name);
+
+    if (name.len == 0)
+        return 0;
+    if (!profile) {
+        why_set(why, "sslProfile '%.*s' does not exist; create it first", STR_ARG(name));
+        return ERR_INVALID;
+    }
+    remember_profile(p, profile);
+    return tls_with(p, profile, &p->tls, why);
+}
+
+// A role must fit the mode of the router.
+static int check_role(const struct part *p, struct why *why)
+{
+    enum router_role role = node_role(p->entity);
+    struct str mode = mgmt_entity_str(p->node->router_entity, "mode");
+    const char *needed = NULL;
+
+    if (role == ROUTER_ROLE_INTER_ROUTER && !str_is(mode, "interior"))
+        needed = "interior";
+    else if (role == ROUTER_ROLE_EDGE && str_is(mode, "standalone"))
+        needed = "interior or edge";
+    else if (role == ROUTER_ROLE_INTER_EDGE && !str_is(mode, "edge"))
+        needed = "edge";
+    if (!needed)
+        return 0;
+    why_set(why, "role: %s needs a router whose mode is %s; this one's is %.*s",
+            router_role_name(role), needed, STR_ARG(mode));
+    return ERR_INVALID;
 }
 
 // An accepted socket goes to the worker that should have it; HTTP stays here.
@@ -160,8 +197,10 @@ static int open_entrances(struct part *p, struct net_listener_opts *opts, struct
 static int start_listener(struct part *p, struct why *why)
 {
     const struct mgmt_entity *e = p->entity;
-    int err = make_tls(p, true, why);
+    int err = check_role(p, why);
 
+    if (err == 0)
+        err = make_tls(p, why);
     if (err < 0)
         return err;
 
@@ -204,7 +243,10 @@ static int start_connector(struct part *p, struct why *why)
 {
     enum router_role role = node_role(p->entity);
     int data = role == ROUTER_ROLE_INTER_ROUTER ? p->node->data_connections : 0;
-    int err = make_tls(p, false, why);
+    int err = check_role(p, why);
+
+    if (err == 0)
+        err = make_tls(p, why);
 
     rng_id(&p->node->rng, p->correlator);
     p->dials = xcalloc((size_t)(1 + data), sizeof(*p->dials));
@@ -238,17 +280,13 @@ static int start_address(struct part *p, struct why *why)
     struct str pattern = mgmt_entity_str(p->entity, "pattern");
     int err;
 
-    if ((prefix.len > 0) == (pattern.len > 0)) {
-        why_set(why, "an address needs either prefix or pattern");
-        return ERR_INVALID;
-    }
     err = router_address_config(p->node->router, prefix.len > 0 ? prefix : pattern, prefix.len > 0,
                                 treatment_of(p->entity),
                                 (int)mgmt_entity_int(p->entity, "priority", -1));
     if (err < 0)
-        why_set(why, "%.*s: %s", STR_ARG(prefix.len > 0 ? prefix : pattern),
-                err == ERR_EXISTS ? "this prefix or pattern is configured already"
-                                  : "not a usable prefix or pattern");
+        why_set(why, "%s: %s", prefix.len > 0 ? "prefix" : "pattern",
+                err == ERR_EXISTS ? "another address has the same"
+                                  : "tokens between '.' or '/' are needed, none of them empty");
     return err;
 }
 
@@ -263,15 +301,7 @@ static int start(struct part *p, struct why *why)
     if (strcmp(type, "router.config.address") == 0)
         return start_address(p, why);
     // A profile is read when it is used, but a bad one should be told at once.
-    struct net_tls_opts opts = {
-        .name = p->name,
-        .ca_file = mgmt_entity_cstr(p->entity, "caCertFile"),
-        .cert_file = mgmt_entity_cstr(p->entity, "certFile"),
-        .key_file = mgmt_entity_cstr(p->entity, "privateKeyFile"),
-        .password = mgmt_entity_cstr(p->entity, "password"),
-        .ciphers = mgmt_entity_cstr(p->entity, "ciphers"),
-        .protocols = mgmt_entity_cstr(p->entity, "protocols"),
-    };
+    struct net_tls_opts opts = profile_opts(p);
     struct net_tls *tls = NULL;
     int err = net_tls_new(&opts, &tls, why);
 
@@ -297,12 +327,68 @@ int node_add(struct node *n, const struct mgmt_entity *e, struct why *why)
     }
     err = start(p, why);
     if (err < 0) {
-        why_prefix(why, "%s '%s'", e->type->name, p->name);
+        if (parts != &n->profiles) // whose words name it
+            why_prefix(why, "%s '%s'", e->type->name, p->name);
         part_free(p);
         return err;
     }
     list_append(parts, &p->on_node);
     return 0;
+}
+
+// Makes with the new values what the old ones were used for; all of it, or nothing changes.
+static int refresh(struct node *n, const struct part *profile, struct part **users, size_t count,
+                   struct why *why)
+{
+    struct net_tls **fresh = xcalloc(count + 1, sizeof(struct net_tls *));
+    int err = 0;
+
+    for (size_t i = 0; i < count && err == 0; i++) {
+        err = tls_with(users[i], profile, &fresh[i], why);
+        if (err < 0)
+            why_prefix(why, "%s '%s'", users[i]->entity->type->name, users[i]->name);
+    }
+    workers_hold(n, true);
+    for (size_t i = 0; i < count && err == 0; i++) {
+        net_tls_swap(users[i]->tls, fresh[i]);
+        remember_profile(users[i], profile);
+    }
+    workers_hold(n, false);
+    for (size_t i = 0; i < count; i++)
+        net_tls_unref(fresh[i]);
+    free(fresh);
+    return err;
+}
+
+int node_update_profile(struct node *n, struct part *profile, struct mgmt_entity *take,
+                        struct why *why)
+{
+    struct mgmt_entity *old = profile->entity;
+    struct list *lists[] = {&n->listeners, &n->connectors};
+    struct part **users = NULL;
+    size_t count = 0;
+    int err;
+
+    for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+        list_for_each (node, lists[i]) {
+            struct part *p = list_entry(node, struct part, on_node);
+
+            if (!p->tls ||
+                node_find(&n->profiles, mgmt_entity_str(p->entity, "sslProfile")) != profile)
+                continue;
+            users = xrealloc(users, count + 1, sizeof(*users));
+            users[count++] = p;
+        }
+    }
+    profile->entity = take;
+    err = start(profile, why);
+    if (err == 0)
+        err = refresh(n, profile, users, count, why);
+    if (err < 0)
+        profile->entity = old;
+    mgmt_entity_free(err < 0 ? take : old);
+    free(users);
+    return err;
 }
 
 int node_remove(struct node *n, struct list *parts, struct str identity, struct why *why)

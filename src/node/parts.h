@@ -41,6 +41,7 @@ struct node {
     struct manager managers[NODE_PROVIDERS];
     struct net_watch *signals;
     int signal_fd;
+    int bad_line; // of the configuration, while it is applied
     int data_connections;
 };
 
@@ -88,6 +89,10 @@ void peer_event(struct worker *w, const struct router_event *ev, struct mono now
 
 // parts.c: entities made to run
 int node_add(struct node *n, const struct mgmt_entity *e, struct why *why);
+// The new values are checked first: files are read, and what uses the profile takes them from its
+// next handshake on. When one is wrong nothing has changed.
+int node_update_profile(struct node *n, struct part *profile, struct mgmt_entity *take,
+                        struct why *why);
 int node_remove(struct node *n, struct list *parts, struct str identity, struct why *why);
 struct part *node_find(const struct list *parts, struct str name_or_identity);
 struct list *node_parts(struct node *n, const char *type); // NULL: not a type with parts
@@ -96,7 +101,11 @@ enum router_role node_role(const struct mgmt_entity *e);
 
 // manage.c
 void manage_register(struct node *n);
+// NULL: as it is; null: the default.
+int manage_set_log(enum log_module m, const struct amqp_val *enable, const struct amqp_val *output,
+                   struct why *why);
 
 // health.c: HTTP on a listener
+uint64_t health_resident_bytes(void);
 void *health_accepted(struct part *p, struct net_stream *s, const struct net_engine_ops **ops,
                       struct mono now);

@@ -204,18 +204,16 @@ void *peer_connected(void *user, struct net_stream *s, const struct net_engine_o
     struct peer *p = peer_new(&d->part->node->workers[0], s);
     struct router_conn_opts o = common_opts(d->part, p);
     const char *mechanisms = mgmt_entity_cstr(e, "saslMechanisms");
-    const struct part *profile =
-        node_find(&d->part->node->profiles, mgmt_entity_str(e, "sslProfile"));
 
     p->dial = d;
     o.role = d->role;
     o.hostname = mgmt_entity_cstr(e, "host");
     o.sasl_mechanisms = AMQP_SASL_ANONYMOUS;
-    if (profile && mgmt_entity_cstr(profile->entity, "certFile") && wants(mechanisms, "EXTERNAL"))
+    if (d->part->tls && d->part->has_certificate && wants(mechanisms, "EXTERNAL"))
         o.sasl_mechanisms = AMQP_SASL_EXTERNAL;
     if (o.role == ROUTER_ROLE_INTER_ROUTER || o.role == ROUTER_ROLE_INTER_ROUTER_DATA) {
         o.group_correlator = d->part->correlator;
-        o.group_ordinal = profile ? (uint64_t)mgmt_entity_int(profile->entity, "ordinal", 0) : 0;
+        o.group_ordinal = (uint64_t)d->part->ordinal;
     }
     p->conn = router_conn_new(p->worker->router, &o, now);
     *ops = &peer_ops;

@@ -244,6 +244,7 @@ struct treatment_rule;
 struct router {
     char *id;
     char *node_text; // "0/<id>", as in annotations
+    uint64_t (*resident_bytes)(void);
     char *version;
     enum router_mode mode, hub_mode;
     struct router *hub;                       // of a shard; only its rules are looked at

@@ -449,6 +449,15 @@ static void each_node(void *user, mgmt_emit *emit, void *to)
 static void each_metrics(void *user, mgmt_emit *emit, void *to)
 {
     const struct router *r = user;
+    // Of things that do not exist here, or are not measured.
+    static const char *const unknown[] = {"deliveriesIngressRouteContainer",
+                                          "deliveriesEgressRouteContainer",
+                                          "deliveriesIngressInterNetwork",
+                                          "deliveriesEgressInterNetwork",
+                                          "deliveriesStuck",
+                                          "deliveriesDelayed1Sec",
+                                          "deliveriesDelayed10Sec"};
+    struct amqp_val *connections = amqp_val_map();
     struct router_stats s;
     struct row row = row_of("routerMetrics");
 
@@ -468,7 +477,13 @@ static void each_metrics(void *user, mgmt_emit *emit, void *to)
     set_count(&row, "deliveriesIngress", s.ingress);
     set_count(&row, "deliveriesEgress", s.egress);
     set_count(&row, "deliveriesTransit", s.transit);
+    for (size_t i = 0; i < sizeof(unknown) / sizeof(unknown[0]); i++)
+        set_count(&row, unknown[i], 0);
+    if (r->resident_bytes)
+        set_count(&row, "residentMemoryUsage", r->resident_bytes());
     set_count(&row, "memoryUsage", s.stored_bytes);
+    amqp_val_set(connections, "amqp", amqp_val_ulong(s.connections));
+    set(&row, "connectionCounters", connections);
     set_count(&row, "uptimeSeconds", (uint64_t)(mono_ms_between(r->started, r->now) / 1000));
     tell(&row, emit, to);
 }
@@ -517,5 +532,5 @@ void objects_register(struct router *r)
         };
         mgmt_agent_add(r->agent, &r->providers[i]);
     }
-    mgmt_agent_set_sources(r->agent, &(struct mgmt_sources){.user = r, .nodes = management_nodes});
+    mgmt_agent_set_nodes(r->agent, management_nodes, r);
 }

@@ -37,6 +37,7 @@ struct router *router_new(const struct router_opts *opts, struct mono now)
 
     r->id = xstrdup(opts->id);
     r->node_text = str_fmt("0/%s", opts->id);
+    r->resident_bytes = opts->resident_bytes;
     r->version = xstrdup(opts->version ? opts->version : "0");
     r->mode = opts->mode;
     r->hub_mode = opts->hub_mode;

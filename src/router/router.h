@@ -61,6 +61,7 @@ struct router_opts {
     struct pool *pool;        // output of all connections; borrowed
     size_t stored_max;   // bytes of messages held for slow consumers before senders wait; 0: 64 MiB
     const char *version; // told in open and by management
+    uint64_t (*resident_bytes)(void); // of the process, told by management; NULL: not told
 };
 
 struct router *router_new(const struct router_opts *opts, struct mono now);
