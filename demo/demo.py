@@ -18,9 +18,11 @@ import threading
 import time
 
 from proton import Message
-from proton.utils import BlockingConnection
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "test" / "e2e"))
+import client  # noqa: E402
+
 SKROUTERD = os.environ.get("SKROUTERD", str(ROOT / "build" / "skrouterd"))
 SITES = {"A": "the head office", "B": "a public cloud", "C": "the factory"}
 TIMEOUT = 10
@@ -107,136 +109,126 @@ class Site:
                          (self.name, text, "".join(self.lines)))
 
     def connect(self):
-        return BlockingConnection("amqp://127.0.0.1:%d" % self.port, timeout=TIMEOUT,
-                                  allowed_mechs="ANONYMOUS")
+        """An application's connection: to the router next to it, and to nothing else."""
+        return client.connect("amqp://127.0.0.1:%d" % self.port)
+
+    def subscribe(self, address):
+        receiver = self.connect().receiver(address, credit=100)
+        receiver.connection.barrier()
+        return receiver
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(TIMEOUT)
 
 
-class Subscriber:
-    def __init__(self, site, address):
-        self.site = site
+class Directory:
+    """What a router knows of an address, by its management."""
+
+    def __init__(self, site):
         self.connection = site.connect()
-        self.receiver = self.connection.create_receiver(address, credit=100)
+        self.answers = self.connection.receiver(None)
+        self.questions = self.connection.sender("$management")
 
-    def take(self, timeout=TIMEOUT):
-        message = self.receiver.receive(timeout=timeout)
-        self.receiver.accept()
-        self.connection.wait(lambda: self.connection.conn.transport.pending() <= 0)
-        return message.body
+    def remote_subscribers(self, address):
+        """How many other routers have consumers for it."""
+        self.questions.post(Message(
+            reply_to=self.answers.address, correlation_id=1,
+            properties={"operation": "QUERY", "type": "org.amqp.management",
+                        "entityType": "io.skupper.router.router.address"},
+            body={"attributeNames": ["key", "remoteCount"]}))
+        return dict(self.answers.take()["results"]).get("M" + address, 0)
 
-    def close(self):
+    def wait(self, address, count):
+        """Asks again after each answer until all have heard."""
+        end = time.monotonic() + TIMEOUT
+        while self.remote_subscribers(address) < count:
+            if time.monotonic() > end:
+                sys.exit("%s is not known everywhere" % address)
         self.connection.close()
 
 
+def wait_known(site, address, count):
+    Directory(site).wait(address, count)
+
+
 def send(site, address, bodies):
-    connection = site.connect()
-    sender = connection.create_sender(address)
-    for body in bodies:
-        sender.send(Message(body=body), timeout=TIMEOUT)
-    connection.close()
+    sender = site.connect().sender(address, again=True)
+    sent = sender.post_all([Message(body=b) for b in bodies])
+    return sender, sent
 
 
-def in_background(work, *args):
-    thread = threading.Thread(target=work, args=args, daemon=True)
-    thread.start()
-    return thread
+def settled(sender, sent):
+    for s in sent:
+        s.outcome(TIMEOUT)
+    sender.connection.close()
 
 
-def remote_subscribers(site, address):
-    """How many other routers have consumers for the address, as this router knows it."""
-    connection = site.connect()
-    receiver = connection.create_receiver(None, dynamic=True)
-    connection.create_sender("$management").send(Message(
-        reply_to=receiver.link.remote_source.address, correlation_id=1,
-        properties={"operation": "QUERY", "type": "org.amqp.management",
-                    "entityType": "io.skupper.router.router.address"},
-        body={"attributeNames": ["key", "remoteCount"]}))
-    rows = dict(receiver.receive(timeout=TIMEOUT).body["results"])
-    connection.close()
-    return rows.get("M" + address, 0)
+def close(*receivers):
+    for r in receivers:
+        r.connection.close()
 
 
 def multicast(a, b, c):
     title("Multicast: everybody who subscribed gets a copy")
-    subscribers = [Subscriber(s, "news/today") for s in (a, c)]
-    while remote_subscribers(b, "news/today") < 2:
-        pass
+    subscribers = {site.name: site.subscribe("news/today") for site in (a, c)}
+    wait_known(b, "news/today", 2)
     say("applications at A and C subscribe to the address news/today")
     say("an application at B sends 'the line is open' to news/today; it knows no host")
-    thread = in_background(send, b, "news/today", ["the line is open"])
-    for s in subscribers:
-        say("   %s received: %s" % (s.site.name, s.take()))
-    thread.join(TIMEOUT)
-    for s in subscribers:
-        s.close()
+    on_its_way = send(b, "news/today", ["the line is open"])
+    for name, receiver in subscribers.items():
+        say("   %s received: %s" % (name, receiver.take()))
+    settled(*on_its_way)
+    close(*subscribers.values())
 
 
 def balanced(a, b, c):
     title("Balanced: each message goes to one consumer, the work is shared")
-    workers = [Subscriber(s, "orders") for s in (a, c)]
-    while remote_subscribers(b, "orders") < 2:
-        pass
-    counts = {s.site.name: 0 for s in workers}
-    done = threading.Event()
-
-    def work(worker):
-        while not done.is_set():
-            try:
-                worker.take(timeout=0.2)
-                counts[worker.site.name] += 1
-            except Exception:
-                continue
-
-    threads = [in_background(work, w) for w in workers]
-    senders = [in_background(send, b, "orders", range(25)) for _ in range(4)]
-    for t in senders:
-        t.join(TIMEOUT)
-    done.set()
-    for t in threads:
-        t.join(TIMEOUT)
+    workers = {site.name: site.connect().receiver("orders", auto=client.accepting)
+               for site in (a, c)}
+    wait_known(b, "orders", 2)
     say("an application at B sends 100 orders; workers at A and C take them:")
-    say("   A did %d, C did %d" % (counts["A"], counts["C"]))
-    for w in workers:
-        w.close()
+    settled(*send(b, "orders", range(100)))
+    say("   A did %d, C did %d" % (workers["A"].received, workers["C"].received))
+    close(*workers.values())
 
 
 def closest(a, b, c):
     title("Closest: the consumer that is cheapest to reach")
-    near, far = Subscriber(b, "nearby/printer"), Subscriber(a, "nearby/printer")
+    near, far = b.subscribe("nearby/printer"), a.subscribe("nearby/printer")
+    wait_known(b, "nearby/printer", 1)
     say("there is a printer at A and one at B; an application at B prints")
-    thread = in_background(send, b, "nearby/printer", ["a page"])
+    on_its_way = send(b, "nearby/printer", ["a page"])
     say("   the one at B printed: %s" % near.take())
-    thread.join(TIMEOUT)
-    near.close()
-    while remote_subscribers(b, "nearby/printer") < 1:
-        pass
+    settled(*on_its_way)
+    close(near)
     say("the printer at B is switched off; the application prints again, changing nothing")
-    thread = in_background(send, b, "nearby/printer", ["another page"])
+    on_its_way = send(b, "nearby/printer", ["another page"])
     say("   the one at A printed: %s" % far.take())
-    thread.join(TIMEOUT)
-    far.close()
+    settled(*on_its_way)
+    close(far)
 
 
 def failure(a, b, c):
     title("A router dies: traffic finds the other way")
-    receiver = Subscriber(c, "meter")
-    while remote_subscribers(a, "meter") < 1:
-        pass
+    receiver = c.subscribe("meter")
+    wait_known(a, "meter", 1)
     say("A sends readings to an application at C. The direct line is dear (cost 10),")
     say("so they travel A - B - C (cost 2)")
-    thread = in_background(send, a, "meter", ["reading 1"])
+    on_its_way = send(a, "meter", ["reading 1"])
     say("   C received: %s" % receiver.take())
-    thread.join(TIMEOUT)
+    settled(*on_its_way)
     say("the router at B is killed (kill -9)")
     began = time.monotonic()
     b.process.send_signal(signal.SIGKILL)
     b.process.wait(TIMEOUT)
     a.wait("neighbour B is gone")
-    thread = in_background(send, a, "meter", ["reading 2"])
+    on_its_way = send(a, "meter", ["reading 2"])
     body = receiver.take()
     say("   C received: %s, over the direct line, %.0f ms after B died" %
         (body, 1000 * (time.monotonic() - began)))
-    thread.join(TIMEOUT)
-    receiver.close()
+    settled(*on_its_way)
+    close(receiver)
 
 
 def main():
@@ -267,9 +259,7 @@ def main():
         say("Next: README.md tells how to run a router of your own.")
     finally:
         for site in sites:
-            site.process.terminate()
-        for site in sites:
-            site.process.wait(TIMEOUT)
+            site.stop()
         shutil.rmtree(directory)
 
 

@@ -249,7 +249,8 @@ class Connection:
         self.wait(lambda: self.session in self.sessions_open, "begin")
 
     def sender(self, address, settled=False, wait=True, **options):
-        """`address` None: an anonymous one. wait=False: does not wait for the attach."""
+        """`address` None: an anonymous one. wait=False: does not wait for the attach. again=True:
+        what comes back released is sent again, as AMQP means it; so it does while routes change."""
         s = self.loop.call(lambda: Sender(self, address, settled, options))
         return s.wait_attached() if wait else s
 
@@ -375,6 +376,7 @@ class Sender(LinkEnd):
         self.credit = self.tag = self.unsettled = 0
         self.queue = collections.deque()
         self.current = None  # begun and not all given to proton
+        self.again = options.pop("again", False)
         self.is_drained = False
         super().__init__(connection, **options)
 
@@ -430,6 +432,10 @@ class Sender(LinkEnd):
         if sent and delivery.updated and sent.state is None:
             sent._updated(delivery)
             self.unsettled -= sent.state is not None
+            if sent.state == Delivery.RELEASED and self.again:
+                sent.state = None
+                sent.is_sent = False
+                self._post([(sent, sent.data)])
 
     def _post(self, items):
         self.queue.extend(items)
@@ -437,8 +443,13 @@ class Sender(LinkEnd):
 
     def post_all(self, messages, settled=None):
         settled = self.settled if settled is None else settled
-        items = [(Sent(self, settled), m if isinstance(m, bytes) else m.encode())
-                 for m in messages]
+        items = []
+        for m in messages:
+            sent = Sent(self, settled)
+            sent.data = m if isinstance(m, bytes) else m.encode()
+            items.append((sent, sent.data))
+            if not self.again:
+                sent.data = None
         self.check()
         self.loop.call(self._post, items)
         return [sent for sent, _ in items]
