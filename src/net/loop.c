@@ -70,15 +70,16 @@ static void lookups_ready(struct source *self, uint32_t events)
 
     (void)events;
     mailbox_wake(&l->lookups);
-    m = mailbox_take(&l->lookups);
-    while (m) {
-        struct lookup *found = (struct lookup *)(void *)m;
+    do { // what comes while we are at it wakes nobody
+        m = mailbox_take(&l->lookups);
+        while (m) {
+            struct lookup *found = (struct lookup *)(void *)m;
 
-        m = m->next;
-        l->lookup_count--;
-        connector_looked_up(found);
-    }
-    mailbox_sleep(&l->lookups);
+            m = m->next;
+            l->lookup_count--;
+            connector_looked_up(found);
+        }
+    } while (!mailbox_sleep(&l->lookups));
 }
 
 static void woken(struct source *self, uint32_t events)
