@@ -273,6 +273,9 @@ struct amqp_delivery *amqp_delivery_begin(struct amqp_link *l, bool settled, uin
 // the call, or *done after it.
 size_t amqp_delivery_write(struct amqp_delivery *d, const struct iovec *parts, int part_count,
                            bool last, bool *done);
+// Payload bytes of an unfinished outgoing delivery that amqp_delivery_write() would take now. When
+// that is none, AMQP_EV_WRITABLE will tell.
+size_t amqp_delivery_room(const struct amqp_delivery *d);
 // Ends an unfinished outgoing delivery as if it had never been (transfer with aborted). It is gone.
 void amqp_delivery_abort(struct amqp_delivery *d);
 // Receiver: the final word on an incoming delivery (nothing happens when it is gone after the

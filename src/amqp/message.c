@@ -231,7 +231,11 @@ static int read_properties(const uint8_t **at, const uint8_t *end, struct amqp_m
 
     if (id)
         out->correlation_id = amqp_bytes_between(id, list.at);
-    out->content_type = text_at(&list, next_item(&list), 0xa3);
+
+    // A symbol; but TCP services of existing routers write a string.
+    const uint8_t *type = next_item(&list);
+
+    out->content_type = text_at(&list, type, type && (type[0] & 0x0f) == 1 ? 0xa1 : 0xa3);
     out->has_properties = true;
     return list.bad ? ERR_DECODE : 0;
 }

@@ -260,6 +260,28 @@ size_t amqp_delivery_write(struct amqp_delivery *pub, const struct iovec *parts,
     return total - from.left;
 }
 
+size_t amqp_delivery_room(const struct amqp_delivery *pub)
+{
+    struct amqp_session *s = pub->link->session;
+    struct amqp_conn *c = s->conn;
+    size_t room = room_left(c), window;
+
+    if (UNLIKELY(!c->is_up || s->state != MAPPED))
+        return 0;
+    if (s->remote_window == 0) {
+        s->was_refused = true;
+        return 0;
+    }
+    if (room > c->opts.output_max - c->output.len)
+        room = c->opts.output_max - c->output.len;
+    if (room <= TRANSFER_HEAD_MAX + USEFUL_MIN) {
+        c->was_refused = true;
+        return 0;
+    }
+    window = s->remote_window * (size_t)(c->frame_out_max - TRANSFER_HEAD_MAX);
+    return room - TRANSFER_HEAD_MAX < window ? room - TRANSFER_HEAD_MAX : window;
+}
+
 static void put_abort(struct amqp_link *l)
 {
     struct amqp_session *s = l->session;

@@ -103,7 +103,9 @@ TEST(create_answers_with_what_was_made)
          "{\"name\": \"t\", \"identity\": \"tcpListener/:80:t\", \"type\": "
          "\"io.skupper.router.tcpListener\", \"address\": \"web\", \"host\": \"\", \"port\": "
          "\"80\", \"backlog\": 0, \"multiAddressStrategy\": \"none\", \"authenticatePeer\": "
-         "false, \"observer\": \"auto\"}"},
+         "false, \"observer\": \"auto\", "
+         "\"idleTimeoutSeconds\": 86400, \"halfClosedTimeoutSeconds\": 300, "
+         "\"keepAliveSeconds\": 60}"},
         {"{\"operation\": \"CREATE\", \"type\": \"tcpListener\"}",
          "{\"port\": \"81\", \"address\": \"web\", \"name\": null, \"authenticatePeer\": \"True\", "
          "\"backlog\": \"5\"}",
@@ -111,7 +113,9 @@ TEST(create_answers_with_what_was_made)
          "{\"name\": \"tcpListener/:81\", \"identity\": \"tcpListener/:81\", \"type\": "
          "\"io.skupper.router.tcpListener\", \"address\": \"web\", \"host\": \"\", \"port\": "
          "\"81\", \"backlog\": 5, \"multiAddressStrategy\": \"none\", \"authenticatePeer\": "
-         "true, \"observer\": \"auto\"}"},
+         "true, \"observer\": \"auto\", "
+         "\"idleTimeoutSeconds\": 86400, \"halfClosedTimeoutSeconds\": 300, "
+         "\"keepAliveSeconds\": 60}"},
         {"{\"operation\": \"READ\", \"type\": \"tcpListener\", \"name\": \"tcpListener/:81\"}",
          NULL, 200, "OK", NULL},
     };

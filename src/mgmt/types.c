@@ -251,6 +251,9 @@ static const struct mgmt_attr tcp_listener_attrs[] = {
     COUNT("bytesOut"),
     SHOWN("operStatus"),
     SHOWN("connectionMsg"),
+    NUMBER("idleTimeoutSeconds", CU, "86400", 0, SECONDS_MAX),
+    NUMBER("halfClosedTimeoutSeconds", CU, "300", 0, SECONDS_MAX),
+    NUMBER("keepAliveSeconds", C, "60", 0, 32767),
     END,
 };
 
@@ -267,6 +270,13 @@ static const struct mgmt_attr tcp_connector_attrs[] = {
     COUNT("connectionsClosed"),
     COUNT("bytesIn"),
     COUNT("bytesOut"),
+    SHOWN("operStatus"),
+    SHOWN("connectionMsg"),
+    FLAG("healthCheck", C, "true"),
+    NUMBER("connectTimeoutSeconds", C, "10", 1, 3600),
+    NUMBER("idleTimeoutSeconds", CU, "86400", 0, SECONDS_MAX),
+    NUMBER("halfClosedTimeoutSeconds", CU, "300", 0, SECONDS_MAX),
+    NUMBER("keepAliveSeconds", C, "60", 0, 32767),
     END,
 };
 
@@ -450,6 +460,12 @@ static const struct mgmt_attr tcp_connection_attrs[] = {
     COUNT("uptimeSeconds"),
     COUNT("lastInSeconds"),
     COUNT("lastOutSeconds"),
+    SHOWN("service"),
+    SHOWN("replyTo"),
+    SHOWN("state"),
+    SHOWN("waitsFor"),
+    COUNT("unacknowledged"),
+    COUNT("unsent"),
     END,
 };
 
@@ -551,7 +567,7 @@ TYPE(proxy_profile, "proxyProfile", NULL, ALL, CONFIG);
 TYPE(listener, "listener", NULL, CREATE | READ | DELETE, CONFIG);
 TYPE(connector, "connector", NULL, CREATE | READ | DELETE, CONFIG);
 TYPE(tcp_listener, "tcpListener", NULL, ALL, CONFIG);
-TYPE(tcp_connector, "tcpConnector", NULL, CREATE | READ | DELETE, CONFIG);
+TYPE(tcp_connector, "tcpConnector", NULL, ALL, CONFIG);
 TYPE(listener_address, "listenerAddress", NULL, CREATE | READ | DELETE, CONFIG);
 TYPE(log, "log", NULL, READ | UPDATE, CONFIG);
 TYPE(log_stats, "logStats", NULL, READ, 0);

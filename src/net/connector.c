@@ -16,7 +16,7 @@
 // rounds doubles from retry_min to retry_max and starts over when the owner says that the stream
 // was good.
 
-enum { ADDRESSES_MAX = 16, RETRY_MIN_MS = 100, RETRY_MAX_MS = 5000, CONNECT_MS = 10000 };
+enum { RETRY_MIN_MS = 100, RETRY_MAX_MS = 5000, CONNECT_MS = 10000 };
 
 struct net_connector {
     struct source source; // first: the socket while it connects
@@ -25,9 +25,8 @@ struct net_connector {
     char *host, *port;
     struct loop_timer timer;
     struct lookup *lookup;
-    struct sockaddr_storage addresses[ADDRESSES_MAX];
-    socklen_t lengths[ADDRESSES_MAX];
-    int address_count, next_address;
+    struct addresses addresses;
+    int next_address;
     struct net_stream *stream;
     uint32_t pause_ms;
     struct mono give_up; // this attempt, its handshake included
@@ -44,7 +43,8 @@ static uint32_t or_default(uint32_t value, uint32_t fallback)
 
 static void look_up(struct net_connector *c)
 {
-    c->lookup = lookup_start(c->loop, c, c->host, c->port, c->opts.family);
+    c->lookup = lookup_start(c->loop, c->host, c->port, c->opts.family);
+    c->lookup->connector = c;
 }
 
 // The next round, after a pause with jitter.
@@ -70,19 +70,19 @@ static void failed(struct net_connector *c, const char *what, const char *why)
 static bool try_address(struct net_connector *c)
 {
     int at = c->next_address++, fd;
-    struct sockaddr_storage *sa = &c->addresses[at];
+    struct sockaddr_storage *sa = &c->addresses.at[at];
 
     fd = socket(sa->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return false;
-    if (connect(fd, (struct sockaddr *)sa, c->lengths[at]) < 0 && errno != EINPROGRESS) {
+    if (connect(fd, (struct sockaddr *)sa, c->addresses.lengths[at]) < 0 && errno != EINPROGRESS) {
         int saved = errno;
 
         close(fd);
         errno = saved;
         return false;
     }
-    c->source = (struct source){connecting, fd, 0};
+    c->source = (struct source){.ready = connecting, .fd = fd};
     c->is_connecting = true;
     source_add(c->loop, &c->source, EPOLLOUT);
     c->give_up = mono_add_ms(c->loop->now, or_default(c->opts.connect_ms, CONNECT_MS));
@@ -94,7 +94,7 @@ static void try_next(struct net_connector *c, const char *why)
 {
     char words[200];
 
-    while (c->next_address < c->address_count) {
+    while (c->next_address < c->addresses.count) {
         if (try_address(c))
             return;
         snprintf(words, sizeof(words), "%s", strerror(errno));
@@ -172,40 +172,13 @@ void connector_timer(struct loop_timer *t)
     look_up(c);
 }
 
-// Families in turn, as the resolver ordered them.
-static void take_addresses(struct net_connector *c, const struct addrinfo *found)
-{
-    const struct addrinfo *a = found, *b = found;
-    int first_family = found ? found->ai_family : AF_UNSPEC;
-
-    c->address_count = c->next_address = 0;
-    while ((a || b) && c->address_count < ADDRESSES_MAX) {
-        const struct addrinfo **turn = c->address_count % 2 == 0 ? &a : &b;
-
-        while (a && a->ai_family != first_family)
-            a = a->ai_next;
-        while (b && b->ai_family == first_family)
-            b = b->ai_next;
-        if (!*turn)
-            turn = a ? &a : &b;
-        if (!*turn)
-            break;
-        memcpy(&c->addresses[c->address_count], (*turn)->ai_addr, (*turn)->ai_addrlen);
-        c->lengths[c->address_count++] = (*turn)->ai_addrlen;
-        *turn = (*turn)->ai_next;
-    }
-}
-
 void connector_looked_up(struct lookup *l)
 {
     struct net_connector *c = l->connector;
 
-    if (!c) {
-        lookup_free(l);
-        return;
-    }
     c->lookup = NULL;
-    take_addresses(c, l->error == 0 ? l->result : NULL);
+    c->next_address = 0;
+    addresses_take(&c->addresses, l->error == 0 ? l->result : NULL);
     if (l->error != 0) {
         again(c);
         failed(c, "look up", gai_strerror(l->error));

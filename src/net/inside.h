@@ -2,6 +2,7 @@
 // The objects behind net.h. Inside the folder net only.
 #pragma once
 
+#include <netdb.h>
 #include <openssl/ssl.h>
 #include <sys/socket.h>
 
@@ -23,7 +24,8 @@ enum {
 struct source {
     void (*ready)(struct source *self, uint32_t events);
     int fd;
-    uint32_t armed; // events asked for
+    uint32_t armed;  // events asked for
+    bool is_removed; // taken out for a while, because it cannot be silenced otherwise
 };
 
 struct net_loop {
@@ -53,7 +55,7 @@ struct net_loop {
     char refused[256]; // subject of the certificate that was refused last
 };
 
-enum timer_kind { TIMER_USER, TIMER_STREAM, TIMER_LISTENER, TIMER_CONNECTOR };
+enum timer_kind { TIMER_USER, TIMER_STREAM, TIMER_LISTENER, TIMER_CONNECTOR, TIMER_DIAL };
 
 struct loop_timer {
     struct timer timer;
@@ -80,10 +82,14 @@ struct net_stream {
     struct net_peer peer;
     uint8_t *pending; // ciphertext that the socket did not take
     size_t pending_len, pending_at;
-    bool may_be_plain;             // accepted where TLS is optional
-    bool is_full;                  // the socket took less than there was
+    bool may_be_plain;      // accepted where TLS is optional
+    bool is_full;           // the socket took less than there was
+    bool is_parked;         // its engine has no room
+    bool is_ended, is_shut; // no more comes from the peer; no more goes to it
+    int error;
     struct net_listener *listener; // until the engine is there
     struct net_connector *connector;
+    struct net_dial *dial;
     struct net_tls *tls; // for the handshake to come
     size_t handshake_bytes;
 };
@@ -100,6 +106,7 @@ struct lookup;
 // loop.c
 int source_add(struct net_loop *l, struct source *s, uint32_t events);
 void source_arm(struct net_loop *l, struct source *s, uint32_t events);
+void source_silence(struct net_loop *l, struct source *s);
 void source_close(struct net_loop *l, struct source *s);
 void loop_free_later(struct net_loop *l, void *ptr);
 
@@ -118,6 +125,7 @@ void address_text(const struct sockaddr_storage *sa, char *out, size_t size);
 // tls.c
 SSL *tls_ssl_new(struct net_tls *t, struct net_stream *s);
 void tls_expect_host(SSL *ssl, const char *host);
+void tls_offer(SSL *ssl, const char *alpn);
 void tls_describe(struct net_stream *s);
 void tls_failure(SSL *ssl, char *out, size_t size);
 BIO_METHOD *tls_bio_method(void);
@@ -134,15 +142,33 @@ const char *connector_expected_host(const struct net_connector *c); // NULL: any
 void connector_timer(struct loop_timer *t);
 void connector_looked_up(struct lookup *l);
 
+// dial.c
+void dial_stream_ready(struct net_stream *s);
+void dial_stream_failed(struct net_stream *s, const char *why);
+const char *dial_expected_host(const struct net_dial *d);
+const char *dial_alpn(const struct net_dial *d);
+void dial_timer(struct loop_timer *t);
+void target_looked_up(struct net_target *t, const struct lookup *l);
+
 // resolve.c
+enum { ADDRESSES_MAX = 16 };
+
+struct addresses {
+    struct sockaddr_storage at[ADDRESSES_MAX];
+    socklen_t lengths[ADDRESSES_MAX];
+    int count;
+};
+void addresses_take(struct addresses *a, const struct addrinfo *found);
+bool addresses_of_number(struct addresses *a, const char *host, const char *port);
+void set_keepalive(int fd, uint32_t seconds);
 struct lookup {
     struct mail mail; // first
     struct net_loop *loop;
-    struct net_connector *connector; // NULL: nobody waits any more; touched by the loop only
+    struct net_connector *connector; // touched by the loop only; both NULL: nobody waits any more
+    struct net_target *target;
     char *host, *port;
     int family, error;
     struct addrinfo *result;
 };
-struct lookup *lookup_start(struct net_loop *l, struct net_connector *c, const char *host,
-                            const char *port, int family);
+struct lookup *lookup_start(struct net_loop *l, const char *host, const char *port, int family);
 void lookup_free(struct lookup *l);

@@ -63,6 +63,7 @@ static void accepted(struct net_listener *ln, int fd)
 
     s->listener = ln;
     ln->pending++;
+    set_keepalive(fd, ln->opts.keepalive_s);
     s->tls = net_tls_ref(ln->opts.tls);
     s->may_be_plain = s->tls && ln->opts.tls_optional;
     heap_set(&ln->loop->timers, &s->timer.timer, mono_add_ms(ln->loop->now, limit));
@@ -152,7 +153,7 @@ static int open_door(struct net_listener *ln, const struct addrinfo *ai, int por
         errno = saved;
         return saved == EADDRNOTAVAIL ? 0 : ERR_IO; // "localhost" where there is no IPv6
     }
-    d->source = (struct source){door_ready, fd, 0};
+    d->source = (struct source){.ready = door_ready, .fd = fd};
     d->listener = ln;
     ln->door_count++;
     return source_add(ln->loop, &d->source, EPOLLIN);

@@ -17,6 +17,7 @@
 //   stream.c     a connected socket and the engine behind it; plain and TLS
 //   tls.c        profiles, certificates, words for what went wrong
 //   listener.c   sockets that accept; connector.c  connections that are kept up; resolve.c  names
+//   dial.c       connections that are made once
 //
 // The loop owns everything made on it. Streams, listeners and connectors are sources: the first
 // member says what to call when epoll speaks. Descriptors stay registered for reading; writing is
@@ -37,10 +38,19 @@ void source_arm(struct net_loop *l, struct source *s, uint32_t events)
 {
     struct epoll_event ev = {.events = events, .data.ptr = s};
 
-    if (s->armed == events || s->fd < 0)
+    if ((s->armed == events && !s->is_removed) || s->fd < 0)
         return;
     s->armed = events;
-    epoll_ctl(l->epoll, EPOLL_CTL_MOD, s->fd, &ev);
+    epoll_ctl(l->epoll, s->is_removed ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, s->fd, &ev);
+    s->is_removed = false;
+}
+
+// Nothing is heard of it until it is armed again.
+void source_silence(struct net_loop *l, struct source *s)
+{
+    if (s->fd >= 0 && !s->is_removed)
+        epoll_ctl(l->epoll, EPOLL_CTL_DEL, s->fd, NULL);
+    s->is_removed = true;
 }
 
 void source_close(struct net_loop *l, struct source *s)
@@ -77,7 +87,12 @@ static void lookups_ready(struct source *self, uint32_t events)
 
             m = m->next;
             l->lookup_count--;
-            connector_looked_up(found);
+            if (found->target)
+                target_looked_up(found->target, found);
+            if (found->connector)
+                connector_looked_up(found);
+            else
+                lookup_free(found);
         }
     } while (!mailbox_sleep(&l->lookups));
 }
@@ -114,12 +129,12 @@ int net_loop_new(const struct net_hooks *hooks, size_t scratch_len, struct net_l
     l->epoll = epoll_create1(EPOLL_CLOEXEC);
     l->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     l->bio_method = tls_bio_method();
-    l->wake_source = (struct source){woken, l->wake_fd, 0};
+    l->wake_source = (struct source){.ready = woken, .fd = l->wake_fd};
     if (l->epoll < 0 || l->wake_fd < 0 || mailbox_init(&l->lookups) < 0) {
         net_loop_free(l);
         return ERR_IO;
     }
-    l->lookup_source = (struct source){lookups_ready, l->lookups.fd, 0};
+    l->lookup_source = (struct source){.ready = lookups_ready, .fd = l->lookups.fd};
     mailbox_sleep(&l->lookups);
     if (source_add(l, &l->wake_source, EPOLLIN) < 0 ||
         source_add(l, &l->lookup_source, EPOLLIN) < 0) {
@@ -203,6 +218,9 @@ static void fire(struct net_loop *l, struct timer *t)
         break;
     case TIMER_CONNECTOR:
         connector_timer(lt);
+        break;
+    case TIMER_DIAL:
+        dial_timer(lt);
         break;
     }
 }
@@ -318,7 +336,7 @@ struct net_watch *net_watch_new(struct net_loop *l, int fd,
 {
     struct net_watch *w = xcalloc(1, sizeof(*w));
 
-    *w = (struct net_watch){{watch_ready, fd, 0}, l, readable, user};
+    *w = (struct net_watch){{.ready = watch_ready, .fd = fd}, l, readable, user};
     if (source_add(l, &w->source, EPOLLIN) < 0) {
         free(w);
         return NULL;
@@ -342,6 +360,6 @@ void net_loop_set_mailbox(struct net_loop *l, struct mailbox *m,
     l->mailbox = m;
     l->mail = mail;
     l->mail_user = user;
-    l->mail_source = (struct source){mail_ready, m->fd, 0};
+    l->mail_source = (struct source){.ready = mail_ready, .fd = m->fd};
     source_add(l, &l->mail_source, EPOLLIN);
 }

@@ -38,6 +38,14 @@ struct net_engine_ops {
     void (*tick)(void *e, struct mono now);
     // No more bytes wanted for now: the descriptor is not read. Asked again every turn.
     bool (*is_paused)(const void *e);
+    // For engines that live on bytes alone (TCP services); NULL for others.
+    // So many bytes are wanted now. None: nothing is read until net_stream_resume(). Instead of
+    // is_paused.
+    size_t (*room)(void *e);
+    // The peer will send no more. NULL: that ends the stream.
+    void (*ended)(void *e, struct mono now);
+    // No more output will come: once it is sent the peer is told so, and may go on sending.
+    bool (*is_shut)(const void *e);
     // Once the output has been sent the stream closes by itself.
     bool (*is_finished)(const void *e);
     // The stream is over (after is_finished, an error, or net_stream_drop). The engine is its
@@ -105,8 +113,14 @@ const struct net_peer *net_stream_peer(const struct net_stream *s);
 // The engine has output, or its deadline or finished state changed: the stream is looked at before
 // the loop waits. Cheap; call as often as you like.
 void net_want_write(struct net_stream *s);
+// There may be room in the engine again.
+void net_stream_resume(struct net_stream *s);
 // Closes at once. `lost` is called before this returns.
 void net_stream_drop(struct net_stream *s, const char *why);
+// The same, and the peer sees a reset.
+void net_stream_reset(struct net_stream *s, const char *why);
+// errno of the socket's failure, in `lost`; 0: it did not fail.
+int net_stream_error(const struct net_stream *s);
 
 // ------------------------------------------------------------------------------------------ TLS
 
@@ -118,6 +132,7 @@ struct net_tls_opts {
     const char *protocols; // space separated: "TLSv1.2 TLSv1.3"; NULL: both
     bool is_server;
     bool require_peer; // server: a client certificate is demanded
+    bool offer_http;   // server: ALPN h2 and http/1.1
 };
 // Reads the files and checks that they fit together. Returns 0, ERR_IO or ERR_INVALID with words.
 int net_tls_new(const struct net_tls_opts *opts, struct net_tls **out, struct why *why);
@@ -152,6 +167,7 @@ struct net_listener_opts {
     uint32_t pending_max;  // connections in their handshake; more are refused. 0: 256
     int backlog;           // 0: 1024
     bool is_adopting;      // opens no socket of its own
+    uint32_t keepalive_s;  // silence after which the peer is probed; 0: never
     struct net_accept accept;
 };
 // Binds and listens. Returns 0, ERR_IO or ERR_INVALID with words (address in use, no such host).
@@ -193,3 +209,27 @@ int net_connector_new(struct net_loop *l, const struct net_connector_opts *opts,
 void net_connector_free(struct net_connector *c);
 // The stream's owner says it is useful (opened): the back-off starts from its minimum again.
 void net_connector_succeeded(struct net_connector *c);
+
+// ---------------------------------------------------------------------------------------- dialling
+
+// Somewhere that is dialled often, once for each connection. A name is looked up in a helper
+// thread; what was found is used for a few seconds.
+struct net_target;
+struct net_dial;
+
+struct net_target_opts {
+    const char *host, *port;
+    struct net_tls *tls; // referenced; NULL: none
+    bool verify_host;
+    uint32_t connect_ms;  // for all addresses and the handshake together; 0: 10 s
+    uint32_t keepalive_s; // 0: never
+};
+int net_target_new(struct net_loop *l, const struct net_target_opts *opts, struct net_target **out,
+                   struct why *why);
+// Its dials are given up without a word; streams that were made live on.
+void net_target_free(struct net_target *t);
+// One connection: `ready` or `failed` is called once, not before this returns, and the dial is
+// gone. `alpn`: the one protocol that is offered with TLS, or NULL.
+struct net_dial *net_dial(struct net_target *t, const struct net_connect *connect,
+                          const char *alpn);
+void net_dial_cancel(struct net_dial *d);

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "net/inside.h"
@@ -31,15 +34,13 @@ static void *work(void *arg)
     return NULL;
 }
 
-struct lookup *lookup_start(struct net_loop *loop, struct net_connector *c, const char *host,
-                            const char *port, int family)
+struct lookup *lookup_start(struct net_loop *loop, const char *host, const char *port, int family)
 {
     struct lookup *l = xcalloc(1, sizeof(*l));
     pthread_attr_t attr;
     pthread_t thread;
 
     l->loop = loop;
-    l->connector = c;
     l->host = xstrdup(host);
     l->port = xstrdup(port);
     l->family = family;
@@ -65,4 +66,54 @@ void lookup_free(struct lookup *l)
     free(l->host);
     free(l->port);
     free(l);
+}
+
+// Families in turn, as the resolver ordered them.
+void addresses_take(struct addresses *out, const struct addrinfo *found)
+{
+    const struct addrinfo *a = found, *b = found;
+    int first_family = found ? found->ai_family : AF_UNSPEC;
+
+    out->count = 0;
+    while ((a || b) && out->count < ADDRESSES_MAX) {
+        const struct addrinfo **turn = out->count % 2 == 0 ? &a : &b;
+
+        while (a && a->ai_family != first_family)
+            a = a->ai_next;
+        while (b && b->ai_family == first_family)
+            b = b->ai_next;
+        if (!*turn)
+            turn = a ? &a : &b;
+        if (!*turn)
+            break;
+        memcpy(&out->at[out->count], (*turn)->ai_addr, (*turn)->ai_addrlen);
+        out->lengths[out->count++] = (*turn)->ai_addrlen;
+        *turn = (*turn)->ai_next;
+    }
+}
+
+// False when the host is a name.
+bool addresses_of_number(struct addresses *out, const char *host, const char *port)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST};
+    struct addrinfo *found = NULL;
+
+    if (getaddrinfo(host, port, &hints, &found) != 0)
+        return false;
+    addresses_take(out, found);
+    freeaddrinfo(found);
+    return true;
+}
+
+// A peer that is gone without a word is noticed after `seconds` and about half as much again.
+void set_keepalive(int fd, uint32_t seconds)
+{
+    int one = 1, idle = (int)seconds, count = 4, interval = idle / 8 > 0 ? idle / 8 : 1;
+
+    if (seconds == 0)
+        return;
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof(count));
 }

@@ -104,6 +104,8 @@ static void fail(struct net_stream *s, const char *why)
         unhook(s);
         if (s->listener)
             listener_stream_failed(s, why);
+        else if (s->dial)
+            dial_stream_failed(s, why);
         else if (connector)
             connector_stream_failed(s, why);
         return;
@@ -120,10 +122,25 @@ void net_stream_drop(struct net_stream *s, const char *why)
     fail(s, why);
 }
 
+void net_stream_reset(struct net_stream *s, const char *why)
+{
+    struct linger none = {.l_onoff = 1, .l_linger = 0};
+
+    if (s->source.fd >= 0)
+        setsockopt(s->source.fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
+    fail(s, why);
+}
+
+int net_stream_error(const struct net_stream *s)
+{
+    return s->error;
+}
+
 static void fail_errno(struct net_stream *s, const char *what)
 {
     char why[128];
 
+    s->error = errno;
     snprintf(why, sizeof(why), "%s: %s", what, strerror(errno));
     fail(s, why);
 }
@@ -280,6 +297,15 @@ static void flush_plain(struct net_stream *s, struct buf *out)
         s->ops->sent(s->engine, s->loop->now);
 }
 
+// The engine has said its last word; the peer may still speak.
+static void shut(struct net_stream *s)
+{
+    s->is_shut = true;
+    if (s->ssl && SSL_shutdown(s->ssl) >= 0 && !flush_cipher(s))
+        return;
+    shutdown(s->source.fd, SHUT_WR);
+}
+
 // Reads and forgets, until the peer has closed too.
 static void linger(struct net_stream *s)
 {
@@ -309,6 +335,10 @@ static void finish(struct net_stream *s)
     l->cipher_out_len = 0;
     ERR_clear_error();
     shutdown(s->source.fd, SHUT_WR);
+    if (s->is_ended) {
+        fail(s, "closed"); // so has the peer
+        return;
+    }
     s->state = STREAM_LINGERING;
     list_remove(&s->on_read);
     source_arm(l, &s->source, EPOLLIN);
@@ -336,10 +366,15 @@ void stream_flush(struct net_stream *s)
     }
     if (s->state != STREAM_RUNNING)
         return;
-    if (s->ops->output(s->engine, s->loop->now)->len == 0 && !s->pending &&
-        s->ops->is_finished(s->engine)) {
-        finish(s);
-        return;
+    if (s->ops->output(s->engine, s->loop->now)->len == 0 && !s->pending) {
+        if (s->ops->is_finished(s->engine)) {
+            finish(s);
+            return;
+        }
+        if (s->ops->is_shut && !s->is_shut && s->ops->is_shut(s->engine))
+            shut(s);
+        if (s->state != STREAM_RUNNING)
+            return;
     }
     heap_set(&s->loop->timers, &s->timer.timer, s->ops->deadline(s->engine));
 }
@@ -351,6 +386,15 @@ void net_want_write(struct net_stream *s)
 }
 
 // --------------------------------------------------------------------------------------- reading
+
+// Nothing is read any more, and the engine knows.
+static void peer_ended(struct net_stream *s)
+{
+    s->is_ended = true;
+    source_arm(s->loop, &s->source, s->source.armed & ~(uint32_t)EPOLLIN);
+    s->ops->ended(s->engine, s->loop->now);
+    net_want_write(s);
+}
 
 // Reading makes TLS speak too: an alert for the peer, an answer to a new key.
 static bool flush_answer(struct net_stream *s)
@@ -382,6 +426,13 @@ static bool decrypt(struct net_stream *s)
             continue;
         if (err == SSL_ERROR_WANT_READ)
             break;
+        if (err == SSL_ERROR_ZERO_RETURN && s->state == STREAM_RUNNING && s->ops->ended) {
+            flush_answer(s);
+            l->cipher_in_len = 0;
+            if (s->state == STREAM_RUNNING)
+                peer_ended(s);
+            return s->state == STREAM_RUNNING;
+        }
         if (err == SSL_ERROR_ZERO_RETURN)
             snprintf(why, sizeof(why), "the peer closed the connection");
         else
@@ -400,6 +451,8 @@ static void run(struct net_stream *s)
     heap_cancel(&s->loop->timers, &s->timer.timer);
     if (s->listener)
         listener_stream_ready(s);
+    else if (s->dial)
+        dial_stream_ready(s);
     else
         connector_stream_ready(s);
     if (s->state != STREAM_RUNNING)
@@ -411,6 +464,10 @@ static void run(struct net_stream *s)
     net_want_write(s);
     if (s->ssl)
         decrypt(s); // what came behind the handshake may be in OpenSSL's hands already
+    if (s->state == STREAM_RUNNING && s->ops->room && s->ops->room(s->engine) == 0)
+        s->is_parked = true;
+    else if (s->state == STREAM_RUNNING && !s->is_ended)
+        source_arm(s->loop, &s->source, s->source.armed | (uint32_t)EPOLLIN);
 }
 
 void stream_engine(struct net_stream *s, void *engine, const struct net_engine_ops *ops)
@@ -484,36 +541,74 @@ static bool sniff(struct net_stream *s)
     return s->state != STREAM_CLOSED;
 }
 
+// How much to read now; 0: nothing.
+static size_t wanted(struct net_stream *s)
+{
+    struct net_loop *l = s->loop;
+    size_t room = l->scratch_len;
+
+    if (s->state != STREAM_RUNNING || s->is_ended)
+        return s->is_ended ? 0 : room;
+    if (s->ops->room) {
+        room = s->ops->room(s->engine);
+        s->is_parked = room == 0;
+        return room < l->scratch_len ? room : l->scratch_len;
+    }
+    if (!s->ops->is_paused(s->engine))
+        return room;
+    source_arm(l, &s->source, s->source.armed & ~(uint32_t)EPOLLIN);
+    list_append(&l->paused, &s->on_read);
+    return 0;
+}
+
 void stream_read_more(struct net_stream *s)
 {
     struct net_loop *l = s->loop;
 
-    for (int i = 0; i < READS_PER_TURN; i++) {
+    for (int i = 0; i < READS_PER_TURN && s->state != STREAM_CLOSED; i++) {
+        size_t most = wanted(s);
         ssize_t n;
 
-        if (s->state == STREAM_CLOSED || s->state == STREAM_LINGERING)
+        if (most == 0 || s->state == STREAM_LINGERING)
             return;
-        if (s->state == STREAM_RUNNING && s->ops->is_paused(s->engine)) {
-            source_arm(l, &s->source, s->source.armed & ~(uint32_t)EPOLLIN);
-            list_append(&l->paused, &s->on_read);
+        n = recv(s->source.fd, l->scratch, most, 0);
+        if (n == 0 && s->engine && s->ops->ended) {
+            peer_ended(s);
             return;
         }
-        n = recv(s->source.fd, l->scratch, l->scratch_len, 0);
         if (n == 0) {
             fail(s, s->engine ? "the peer closed the connection"
                               : "the peer closed the connection during the handshake");
             return;
         }
-        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+            source_arm(l, &s->source, s->source.armed | (uint32_t)EPOLLIN);
             return;
+        }
         if (n < 0) {
             fail_errno(s, "receive");
             return;
         }
-        if (!received(s, (size_t)n) || (size_t)n < l->scratch_len)
+        if (!received(s, (size_t)n))
             return;
+        if ((size_t)n < most) {
+            source_arm(l, &s->source, s->source.armed | (uint32_t)EPOLLIN);
+            return;
+        }
+        if (s->ops && s->ops->room)
+            break;
     }
-    list_append(&l->to_read, &s->on_read); // there is more; others first
+    if (s->state != STREAM_CLOSED && list_empty(&s->on_read))
+        list_append(&l->to_read, &s->on_read); // there is more; others first
+}
+
+void net_stream_resume(struct net_stream *s)
+{
+    if (!s->is_parked || s->state != STREAM_RUNNING)
+        return;
+    s->is_parked = false;
+    if (list_empty(&s->on_read))
+        list_append(&s->loop->to_read, &s->on_read);
 }
 
 void stream_resume(struct net_stream *s)
@@ -524,6 +619,29 @@ void stream_resume(struct net_stream *s)
     source_arm(s->loop, &s->source, s->source.armed | (uint32_t)EPOLLIN);
 }
 
+// Not read, for lack of room or because its peer has said all: yet it speaks. True: there was
+// nothing more to that.
+static bool is_quiet(struct net_stream *s, uint32_t events)
+{
+    int error = 0;
+    socklen_t len = sizeof(error);
+
+    if (!s->is_parked && !s->is_ended)
+        return false;
+    if (events & (EPOLLHUP | EPOLLERR)) {
+        getsockopt(s->source.fd, SOL_SOCKET, SO_ERROR, &error, &len);
+        if (error != 0) {
+            errno = error;
+            fail_errno(s, "connection");
+            return true;
+        }
+        source_silence(s->loop, &s->source);
+    }
+    if (events & EPOLLIN)
+        source_arm(s->loop, &s->source, s->source.armed & ~(uint32_t)EPOLLIN);
+    return !(events & EPOLLOUT);
+}
+
 static void stream_ready(struct source *self, uint32_t events)
 {
     struct net_stream *s = (struct net_stream *)(void *)self;
@@ -532,14 +650,17 @@ static void stream_ready(struct source *self, uint32_t events)
         linger(s);
         return;
     }
+    if (is_quiet(s, events))
+        return;
     if (s->state == STREAM_SNIFFING && !sniff(s))
         return;
-    if (events & (EPOLLHUP | EPOLLERR) && !(s->source.armed & (uint32_t)EPOLLIN)) {
+    if (events & (EPOLLHUP | EPOLLERR) && !(s->source.armed & (uint32_t)EPOLLIN) &&
+        !(s->ops && s->ops->room)) {
         fail(s, "the peer broke the connection"); // it is not read at present
         return;
     }
-    if (events & (EPOLLIN | EPOLLHUP | EPOLLERR) && s->state != STREAM_CLOSED &&
-        list_empty(&s->on_read))
+    if (!s->is_parked && !s->is_ended && events & (EPOLLIN | EPOLLHUP | EPOLLERR) &&
+        s->state != STREAM_CLOSED && list_empty(&s->on_read))
         stream_read_more(s);
     if (events & EPOLLOUT && s->state == STREAM_RUNNING) {
         s->is_full = false;
@@ -563,7 +684,7 @@ void stream_start(struct net_stream *s)
 {
     s->source.ready = stream_ready;
     stream_names(s);
-    if (source_add(s->loop, &s->source, EPOLLIN) < 0) {
+    if (source_add(s->loop, &s->source, s->tls ? (uint32_t)EPOLLIN : 0) < 0) {
         fail_errno(s, "epoll");
         return;
     }
@@ -575,9 +696,12 @@ void stream_start(struct net_stream *s)
         return; // its first byte tells
     s->ssl = tls_ssl_new(s->tls, s);
     s->state = STREAM_HANDSHAKE;
-    if (!s->connector)
-        return;
-    if (connector_expected_host(s->connector))
+    if (s->connector && connector_expected_host(s->connector))
         tls_expect_host(s->ssl, connector_expected_host(s->connector));
-    handshake(s);
+    if (s->dial && dial_expected_host(s->dial))
+        tls_expect_host(s->ssl, dial_expected_host(s->dial));
+    if (s->dial)
+        tls_offer(s->ssl, dial_alpn(s->dial));
+    if (s->connector || s->dial)
+        handshake(s);
 }

@@ -330,6 +330,33 @@ static int load_files(SSL_CTX *ctx, const struct net_tls_opts *o, const struct p
     return 0;
 }
 
+// What the client offers first and a web server may speak.
+static int pick_http(SSL *ssl, const unsigned char **out, unsigned char *out_len,
+                     const unsigned char *in, unsigned in_len, void *user)
+{
+    static const unsigned char known[] = "\x08http/1.1\x02h2";
+
+    (void)ssl;
+    (void)user;
+    // In the order of `in`, which is the client's.
+    return SSL_select_next_proto((unsigned char **)(uintptr_t)out, out_len, in, in_len, known,
+                                 sizeof(known) - 1) == OPENSSL_NPN_NEGOTIATED
+               ? SSL_TLSEXT_ERR_OK
+               : SSL_TLSEXT_ERR_NOACK;
+}
+
+void tls_offer(SSL *ssl, const char *alpn)
+{
+    unsigned char wire[256];
+    size_t len = alpn ? strlen(alpn) : 0;
+
+    if (len == 0 || len > 255)
+        return;
+    wire[0] = (unsigned char)len;
+    memcpy(wire + 1, alpn, len);
+    SSL_set_alpn_protos(ssl, wire, (unsigned)len + 1);
+}
+
 static void set_server(SSL_CTX *ctx, const struct net_tls_opts *o)
 {
     static const unsigned char session_id[] = "skrouterd";
@@ -339,6 +366,8 @@ static void set_server(SSL_CTX *ctx, const struct net_tls_opts *o)
     SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET | SSL_OP_CIPHER_SERVER_PREFERENCE);
     if (o->ca_file)
         SSL_CTX_set_client_CA_list(ctx, SSL_load_client_CA_file(o->ca_file));
+    if (o->offer_http)
+        SSL_CTX_set_alpn_select_cb(ctx, pick_http, NULL);
 }
 
 int net_tls_new(const struct net_tls_opts *o, struct net_tls **out, struct why *why)

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "node/parts.h"
+#include "node/service.h"
 
 // The configured entities as management sees them. What the entity does not hold itself (status of
 // a connector, counts of a log module) is put over a copy of its values.
@@ -127,6 +128,119 @@ static int update_profile(void *user, struct str identity, const struct amqp_val
         return node_update_profile(n, p, changed, why);
     mgmt_entity_free(changed);
     return err;
+}
+
+// ----------------------------------------------------------------------------------- TCP services
+
+static void each_service(void *user, mgmt_emit *emit, void *to)
+{
+    struct manager *self = user;
+
+    list_for_each (node, node_parts(self->node, self->type->name)) {
+        struct part *p = list_entry(node, struct part, on_node);
+        const struct service *s = p->service;
+        struct extra extras[] = {
+            {"identity", text(p->identity)},
+            {"name", text(p->name)},
+            {"connectionsOpened", amqp_val_ulong(s->tcp.opened)},
+            {"connectionsClosed", amqp_val_ulong(s->tcp.closed)},
+            {"bytesIn", amqp_val_ulong(s->tcp.bytes_in)},
+            {"bytesOut", amqp_val_ulong(s->tcp.bytes_out)},
+            {"operStatus", text(service_is_up(s) ? "up" : "down")},
+            {"connectionMsg", text(service_status(s))},
+        };
+
+        if (!tell(self->type, p->entity, extras, sizeof(extras) / sizeof(extras[0]), emit, to))
+            return;
+    }
+}
+
+static int update_service(void *user, struct str identity, const struct amqp_val *changes,
+                          struct why *why)
+{
+    struct manager *self = user;
+    struct part *p = node_find(node_parts(self->node, self->type->name), identity);
+    int err;
+
+    if (!p) {
+        why_set(why, "there is no %s '%.*s'", self->type->name, STR_ARG(identity));
+        return ERR_NOT_FOUND;
+    }
+    err = set_all(p->entity, changes, why);
+    service_updated(p);
+    return err;
+}
+
+static void each_listener_address(void *user, mgmt_emit *emit, void *to)
+{
+    struct manager *self = user;
+
+    list_for_each (node, &self->node->listener_addresses) {
+        struct part *p = list_entry(node, struct part, on_node);
+        const struct service_address *a = service_address_of(p);
+        struct extra extras[] = {
+            {"identity", text(p->identity)},
+            {"name", text(p->name)},
+            {"connectionsOpened", amqp_val_ulong(a ? a->opened : 0)},
+        };
+
+        if (!tell(self->type, p->entity, extras, 3, emit, to))
+            return;
+    }
+}
+
+static int64_t seconds_since(struct mono at, struct mono now)
+{
+    return at.ns == MONO_NEVER.ns ? 0 : mono_ms_between(at, now) / 1000;
+}
+
+static bool tell_connection(struct manager *self, const struct tcp_conn *c, mgmt_emit *emit,
+                            void *to)
+{
+    const struct service *s = (const struct service *)(const void *)tcp_service_of(c);
+    struct mono now = net_loop_now(self->node->loop);
+    struct tcp_info i;
+    char id[32];
+
+    tcp_info(c, &i);
+    snprintf(id, sizeof(id), "tcpConnection/%llu", (unsigned long long)i.id);
+
+    struct extra extras[] = {
+        {"identity", text(id)},
+        {"name", text(id)},
+        {"address", s->part ? text(mgmt_entity_cstr(s->part->entity, "address")) : NULL},
+        {"host", text(i.peer)},
+        {"direction", text(i.is_listener_side ? "in" : "out")},
+        {"bytesIn", amqp_val_ulong(i.bytes_in)},
+        {"bytesOut", amqp_val_ulong(i.bytes_out)},
+        {"uptimeSeconds", amqp_val_long(seconds_since(i.opened_at, now))},
+        {"lastInSeconds", amqp_val_long(seconds_since(i.last_in_at, now))},
+        {"lastOutSeconds", amqp_val_long(seconds_since(i.last_out_at, now))},
+        {"service", s->part ? text(s->part->name) : NULL},
+        {"replyTo", text(i.reply_to)},
+        {"state", text(i.state)},
+        {"waitsFor", text(i.waits)},
+        {"unacknowledged", amqp_val_ulong(i.unacknowledged)},
+        {"unsent", amqp_val_ulong(i.unsent)},
+    };
+    if (i.address.len > 0) {
+        amqp_val_free(extras[2].value);
+        extras[2].value = amqp_val_string(i.address);
+    }
+    return tell(self->type, NULL, extras, sizeof(extras) / sizeof(extras[0]), emit, to);
+}
+
+static void each_connection(void *user, mgmt_emit *emit, void *to)
+{
+    struct manager *self = user;
+
+    list_for_each (node, &self->node->services) {
+        struct service *s = list_entry(node, struct service, on_node);
+
+        list_for_each (at, &s->tcp.conns)
+            if (!tell_connection(self, tcp_on_service(at), emit, to))
+                return;
+    }
 }
 
 // ------------------------------------------------------------------------- router, site, network
@@ -288,6 +402,10 @@ void manage_register(struct node *n)
         {"connector", each_part, create_part, NULL, remove_part},
         {"sslProfile", each_part, create_part, update_profile, remove_part},
         {"router.config.address", each_part, create_part, NULL, remove_part},
+        {"tcpListener", each_service, create_part, update_service, remove_part},
+        {"tcpConnector", each_service, create_part, update_service, remove_part},
+        {"listenerAddress", each_listener_address, create_part, NULL, remove_part},
+        {"tcpConnection", each_connection, NULL, NULL, NULL},
         {"log", each_log, NULL, update_log, NULL},
         {"logStats", each_log_stats, NULL, NULL, NULL},
     };

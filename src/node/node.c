@@ -10,7 +10,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "node/cpus.h"
-#include "node/parts.h"
+#include "node/service.h"
 
 // The running router: configuration in, sockets and a router that serve until told to stop.
 //
@@ -154,8 +154,9 @@ static int set_log(const struct mgmt_entity *e, struct why *why)
 // not there yet are told and passed over, so that an existing file starts the router.
 static int apply(struct node *n, const struct mgmt_config *config, struct why *why)
 {
-    static const char *const order[] = {"log", "router.config.address", "sslProfile", "listener",
-                                        "connector"};
+    static const char *const order[] = {
+        "log",       "router.config.address", "sslProfile",   "listener",
+        "connector", "tcpListener",           "tcpConnector", "listenerAddress"};
     int err = 0;
 
     for (size_t o = 0; o < sizeof(order) / sizeof(order[0]); o++) {
@@ -173,9 +174,17 @@ static int apply(struct node *n, const struct mgmt_config *config, struct why *w
 
 static void tell_unserved(const struct mgmt_config *config)
 {
-    static const char *const served[] = {
-        "log",    "router.config.address", "sslProfile", "listener", "connector", "router", "site",
-        "network"};
+    static const char *const served[] = {"log",
+                                         "router.config.address",
+                                         "sslProfile",
+                                         "listener",
+                                         "connector",
+                                         "router",
+                                         "site",
+                                         "network",
+                                         "tcpListener",
+                                         "tcpConnector",
+                                         "listenerAddress"};
 
     for (size_t i = 0; i < config->count; i++) {
         bool is_served = false;
@@ -216,6 +225,7 @@ static int start(struct node *n, const struct mgmt_config *config, struct why *w
         return err;
     }
     n->data_connections = data_connection_count(n->router_entity, n->worker_count);
+    n->tcp = tcp_new(n->router, n->pool);
     n->agent = mgmt_agent_new();
     router_set_agent(n->router, n->agent);
     manage_register(n);
@@ -240,6 +250,10 @@ int node_new(const char *config_path, const char *version, struct node **out, st
     list_init(&n->listeners);
     list_init(&n->connectors);
     list_init(&n->addresses);
+    list_init(&n->tcp_listeners);
+    list_init(&n->tcp_connectors);
+    list_init(&n->listener_addresses);
+    list_init(&n->services);
     rng_init(&n->rng, rng_system_seed());
     map_seed(rng_next(&n->rng));
     err = start(n, config, why);
@@ -263,6 +277,10 @@ void node_free(struct node *n)
         return;
     node_remove_all(n);
     net_watch_free(n->signals);
+    if (n->tcp) {
+        net_loop_drop_all(n->loop, "the router stops");
+        services_free(n);
+    }
     workers_free(n);
     mgmt_agent_free(n->agent);
     if (n->signal_fd >= 0)

@@ -4,7 +4,7 @@
 #include <sys/socket.h>
 
 #include "base/mem.h"
-#include "node/parts.h"
+#include "node/service.h"
 
 // Entities made to run: a listener gets a socket, a connector its connections, an address its rule.
 // Used for the configuration at start and for management later, so that both mean the same.
@@ -36,6 +36,12 @@ struct list *node_parts(struct node *n, const char *type)
         return &n->listeners;
     if (strcmp(type, "connector") == 0)
         return &n->connectors;
+    if (strcmp(type, "tcpListener") == 0)
+        return &n->tcp_listeners;
+    if (strcmp(type, "tcpConnector") == 0)
+        return &n->tcp_connectors;
+    if (strcmp(type, "listenerAddress") == 0)
+        return &n->listener_addresses;
     return strcmp(type, "router.config.address") == 0 ? &n->addresses : NULL;
 }
 
@@ -78,6 +84,8 @@ static void part_free(struct part *p)
     if (!p)
         return;
     list_remove(&p->on_node);
+    service_stop(p);
+    service_address_stop(p);
     free_entrances(p);
     for (int i = 0; i < p->dial_count; i++)
         net_connector_free(p->dials[i].connector);
@@ -134,6 +142,24 @@ static int make_tls(struct part *p, struct why *why)
     }
     remember_profile(p, profile);
     return tls_with(p, profile, &p->tls, why);
+}
+
+int node_service_tls(const struct part *p, bool is_server, struct net_tls **out, struct why *why)
+{
+    struct str name = mgmt_entity_str(p->entity, "sslProfile");
+    const struct part *profile = node_find(&p->node->profiles, name);
+    struct net_tls_opts opts;
+
+    if (name.len == 0)
+        return 0;
+    if (!profile) {
+        why_set(why, "sslProfile '%.*s' does not exist; create it first", STR_ARG(name));
+        return ERR_INVALID;
+    }
+    opts = profile_opts(profile);
+    opts.is_server = opts.offer_http = is_server;
+    opts.require_peer = is_server && mgmt_entity_bool(p->entity, "authenticatePeer");
+    return net_tls_new(&opts, out, why);
 }
 
 // A role must fit the mode of the router.
@@ -300,6 +326,10 @@ static int start(struct part *p, struct why *why)
         return start_connector(p, why);
     if (strcmp(type, "router.config.address") == 0)
         return start_address(p, why);
+    if (strcmp(type, "tcpListener") == 0 || strcmp(type, "tcpConnector") == 0)
+        return service_start(p, why);
+    if (strcmp(type, "listenerAddress") == 0)
+        return service_address_start(p, why);
     // A profile is read when it is used, but a bad one should be told at once.
     struct net_tls_opts opts = profile_opts(p);
     struct net_tls *tls = NULL;
@@ -413,7 +443,9 @@ int node_remove(struct node *n, struct list *parts, struct str identity, struct 
 
 void node_remove_all(struct node *n)
 {
-    struct list *all[] = {&n->connectors, &n->listeners, &n->addresses, &n->profiles};
+    struct list *all[] = {
+        &n->listener_addresses, &n->tcp_listeners, &n->tcp_connectors, &n->connectors,
+        &n->listeners,          &n->addresses,     &n->profiles};
 
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
         while (!list_empty(all[i]))

@@ -11,7 +11,7 @@
 #include "node/worker.h"
 #include "router/router.h"
 
-enum { NODE_PROVIDERS = 10 };
+enum { NODE_PROVIDERS = 14 };
 
 // Who tells management about one entity type.
 struct manager {
@@ -19,6 +19,9 @@ struct manager {
     const struct mgmt_type *type;
     struct mgmt_provider provider;
 };
+
+struct tcp;
+struct service;
 
 struct node {
     struct worker *workers; // the first has the main thread
@@ -37,6 +40,9 @@ struct node {
     struct rng rng;
     char *version;
     struct list profiles, listeners, connectors, addresses; // of struct part
+    struct list tcp_listeners, tcp_connectors, listener_addresses;
+    struct list services; // service.on_node
+    struct tcp *tcp;
     struct mgmt_entity *router_entity, *site, *network;
     struct manager managers[NODE_PROVIDERS];
     struct net_watch *signals;
@@ -61,8 +67,9 @@ struct part {
     struct entrance *entrances; // listeners: one for each worker, the first one listens
     int entrance_count;
     struct net_tls *tls;
-    int64_t ordinal;      // of the sslProfile as last read
-    bool has_certificate; // likewise
+    int64_t ordinal;         // of the sslProfile as last read
+    bool has_certificate;    // likewise
+    struct service *service; // tcpListener, tcpConnector
     // connectors: the first is the one people see, the others carry data of the same group
     struct dial *dials;
     int dial_count;
@@ -97,6 +104,8 @@ int node_remove(struct node *n, struct list *parts, struct str identity, struct 
 struct part *node_find(const struct list *parts, struct str name_or_identity);
 struct list *node_parts(struct node *n, const char *type); // NULL: not a type with parts
 void node_remove_all(struct node *n);
+// The TLS that an entity's sslProfile asks for; none without one.
+int node_service_tls(const struct part *p, bool is_server, struct net_tls **out, struct why *why);
 enum router_role node_role(const struct mgmt_entity *e);
 
 // manage.c

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "node/parts.h"
+#include "node/service.h"
 
 enum {
     BLOCK_SIZE = 16 * 1024,  // one TLS record, one frame
@@ -195,6 +195,8 @@ void worker_settle(struct worker *w, struct mono now)
         else
             wire_flush((struct wire *)(void *)end, now);
     }
+    if (w->index == 0)
+        services_settle(w->node, now);
     net_timer_set(w->loop, &w->router_timer, router_deadline(w->router));
 }
 

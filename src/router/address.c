@@ -124,6 +124,8 @@ struct address *address_find(struct router *r, struct str text)
         return NULL;
     if (key.ptr[0] == 'T')
         return address_obtain_key(r, key);
+    if (str_starts(key, STR("Ltemp.")) && !map_get(&r->addresses, key))
+        return r->replies;
     return map_get(&r->addresses, key);
 }
 
@@ -162,6 +164,7 @@ struct address *address_obtain_key(struct router *r, struct str key)
     a->key.len = key.len;
     list_init(&a->consumers);
     list_init(&a->producers);
+    list_init(&a->watches);
     list_init(&a->waiting);
     list_init(&a->on_changed);
     configure(r, a);
@@ -207,7 +210,7 @@ static bool is_unused(const struct address *a)
 {
     return !a->is_pinned && !a->is_watched && !a->inside && a->consumer_count == 0 &&
            a->producer_count == 0 && a->remote_count == 0 && a->waiting_count == 0 &&
-           a->delivery_refs == 0 && !a->proxy_in && !a->proxy_out;
+           a->delivery_refs == 0 && list_empty(&a->watches) && !a->proxy_in && !a->proxy_out;
 }
 
 void address_changed(struct router *r, struct address *a)
@@ -219,6 +222,7 @@ void address_changed(struct router *r, struct address *a)
 static void destinations_changed(struct address *a)
 {
     a->had_destination = address_has_destination(a);
+    stream_watch(a);
     list_for_each (node, &a->producers) {
         struct router_link *l = list_entry(node, struct router_link, on_address);
 

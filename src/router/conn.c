@@ -143,6 +143,9 @@ struct router_conn *router_conn_new(struct router *r, const struct router_conn_o
     list_init(&c->links);
     list_init(&c->on_dirty);
     list_init(&c->on_group);
+    list_init(&c->stalled);
+    list_init(&c->idle_streams);
+    list_init(&c->on_surplus);
     list_append(&r->conns, &c->on_router);
     r->conn_count += c->role != ROUTER_ROLE_SHARD;
     start_engine(c, o, now);
@@ -156,6 +159,7 @@ static void conn_free(struct router_conn *c)
     list_remove(&c->on_router);
     list_remove(&c->on_dirty);
     list_remove(&c->on_group);
+    list_remove(&c->on_surplus);
     c->router->conn_count -= c->role != ROUTER_ROLE_SHARD;
     amqp_conn_free(c->amqp);
     free(c->name);
@@ -215,7 +219,7 @@ void router_conn_lost(struct router_conn *c, struct mono now)
 
 void conn_mark(struct router_conn *c)
 {
-    if (list_empty(&c->on_dirty))
+    if (list_empty(&c->on_dirty) && c->amqp)
         list_append(&c->router->dirty, &c->on_dirty);
 }
 
@@ -284,12 +288,14 @@ static void closed(struct router_conn *c, const struct amqp_event *ev)
 // Room has come back: whatever waited for it goes on.
 static void writable(struct router_conn *c)
 {
-    c->is_stalled = false;
-    list_for_each (node, &c->links) {
-        struct router_link *l = list_entry(node, struct router_link, on_conn);
+    struct list waiting, *node;
 
-        if (!l->is_out)
-            continue;
+    list_init(&waiting);
+    while ((node = list_pop(&c->stalled)) != NULL)
+        list_append(&waiting, node);
+    while ((node = list_pop(&waiting)) != NULL) {
+        struct router_link *l = list_entry(node, struct router_link, on_stalled);
+
         link_pump(l);
         if (l->address && l->address->waiting_count > 0)
             address_serve(l);

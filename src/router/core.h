@@ -65,6 +65,7 @@ struct address {
     int priority;          // configured, or -1
     struct list consumers; // out links: router_link.on_address; the next to serve is first
     struct list producers; // in links with this fixed target
+    struct list watches;   // router_watcher.on_address; they count as producers
     uint32_t consumer_count, producer_count;
     uint32_t proxy_count;  // consumers that stand for another router's (edge)
     struct inside *inside; // owned
@@ -106,12 +107,14 @@ enum link_kind {
     LINK_PROXY_OUT, // … has producers for
     LINK_TRACKING,  // which addresses of an edge router have a destination elsewhere
     LINK_MESH,      // announcements of mesh ids
+    LINK_INSIDE,    // of a consumer of streams inside the process; nothing is behind it
 };
 
 struct router_link {
     struct list on_conn;
-    struct list on_address;   // address.consumers or .producers
-    struct list on_neighbour; // LINK_STREAM out and idle: neighbour.idle_streams
+    struct list on_address; // address.consumers or .producers
+    struct list on_idle;    // LINK_STREAM out and idle: router_conn.idle_streams
+    struct list on_stalled; // out: router_conn.stalled
     struct router_conn *conn;
     struct amqp_link *amqp;
     struct address *address; // fixed; NULL: anonymous, or none
@@ -137,8 +140,10 @@ struct router_link {
     // out
     struct list queue; // outgoing.on_link: not begun
     struct list sent;  // outgoing.on_link: begun and not settled
-    uint32_t queue_count, sent_count;
-    struct outgoing *current; // begun and not complete
+    struct list moved; // outgoing.on_moved: chosen for this link, sent on a streaming link
+    uint32_t queue_count, sent_count, moved_count;
+    struct outgoing *current;   // begun and not complete
+    struct router_taker *taker; // LINK_INSIDE
     // counters
     uint64_t delivery_count, presettled, dropped_presettled, accepted, rejected, released, modified;
     struct mono stalled_since; // out, with a queue: no progress since
@@ -150,11 +155,9 @@ struct neighbour {
     struct router_link *control_in, *control_out;
     struct router_link *data_out[PRIORITY_COUNT];
     uint8_t data_in_count, data_out_count;
-    bool is_up;   // told to routing
-    bool is_ours; // offered our extensions
-    struct list idle_streams;
+    bool is_up;             // told to routing
+    bool is_ours;           // offered our extensions
     struct list data_conns; // router_conn.on_group
-    uint32_t idle_stream_count;
 };
 
 struct router_conn {
@@ -164,13 +167,16 @@ struct router_conn {
     struct amqp_conn *amqp;
     enum router_role role;
     bool is_server, is_open, is_closed, strip_in, strip_out, is_dropped;
-    bool is_stalled; // a link of it could not send although it had credit
     int cost;
     uint32_t link_capacity;
     uint32_t window; // frames, for sessions of ours
     uint64_t id;
     struct list links;
-    struct amqp_session *stream_session, *endpoint_session;
+    struct list stalled;      // router_link.on_stalled: links that wait for room
+    struct list idle_streams; // router_link.on_idle, the one used last at the end
+    uint32_t idle_stream_count;
+    struct list on_surplus; // router.surplus: has idle streaming links to close
+    struct amqp_session *endpoint_session;
     struct neighbour *neighbour; // inter-router control connection, or the one it carries data for
     struct list on_group;        // neighbour.data_conns, or router.data_conns while alone
     char correlator[RNG_ID_LEN + 1];
@@ -201,7 +207,10 @@ struct outgoing {
     struct delivery *delivery;
     struct router_link *link;   // NULL while waiting at the address
     struct amqp_delivery *amqp; // NULL until begun, and after it is gone
-    struct chunk *chunk;        // next to send; NULL: all that is there has been sent
+    struct router_sink *sink;   // LINK_INSIDE: once it was taken
+    struct router_link *moved;  // the link it was chosen for, when another one carries it
+    struct list on_moved;
+    struct chunk *chunk; // next to send; NULL: all that is there has been sent
     uint32_t chunk_at;
     uint32_t neighbour;        // counted as outstanding there, or NO_NEIGHBOUR
     uint32_t head_at;          // bytes of its annotations that have been sent
@@ -211,9 +220,10 @@ struct outgoing {
 struct delivery {
     struct router *router;
     struct delivery *next_free;
-    struct list on_link;        // router_link.deliveries of `in`
-    struct router_link *in;     // NULL: its link is gone, or it comes from inside
-    struct amqp_delivery *amqp; // NULL: settled, nobody waits for an outcome
+    struct list on_link;          // router_link.deliveries of `in`
+    struct router_link *in;       // NULL: its link is gone, or it comes from inside
+    struct amqp_delivery *amqp;   // NULL: settled, nobody waits for an outcome
+    struct router_source *source; // it comes from inside the process
     struct address *address;
     struct chunk *first, *last; // first: the oldest that some copy has not sent
     size_t stored;
@@ -260,8 +270,13 @@ struct router {
     uint32_t address_generation; // changes when an address is freed
     uint32_t node_generation;    // changes when routes do
     struct list changed_addresses;
-    struct list conns, dirty;
-    struct list data_conns; // of groups whose control connection is not known yet
+    struct list conns, dirty, surplus;
+    struct list data_conns;      // of groups whose control connection is not known yet
+    struct router_conn *inside;  // what LINK_INSIDE links are on; not in `conns`
+    struct router_link *orphans; // LINK_INSIDE: streams whose consumer has closed
+    struct address *replies;     // all that is for a router_reply
+    struct router_reply **reply_slots;
+    uint32_t reply_size, reply_free; // reply_free: where to look for a free slot first
     struct neighbour *neighbours[NEIGHBOUR_MAX];
     uint32_t neighbour_count;   // highest in use + 1
     struct routing *routing;    // NULL unless interior
@@ -337,8 +352,11 @@ struct router_link *link_open(struct router_conn *c, struct amqp_session *s, enu
 void link_attached(struct router_conn *c, struct amqp_link *al);
 void link_detached(struct router_link *l); // frees it; the engine's part is gone
 void link_close(struct router_link *l, const char *condition, const char *description);
-void link_refill(struct router_link *l); // credit up to what may stand now
-void link_pump(struct router_link *l);   // sends what is queued, as far as it is ready
+void link_refill(struct router_link *l);   // credit up to what may stand now
+void link_pump(struct router_link *l);     // sends what is queued, as far as it is ready
+bool link_is_ready(struct router_link *l); // and if it is not, it is pumped when there is room
+void link_stall(struct router_link *l);
+void link_init(struct router_link *l, struct router_conn *c, enum link_kind kind, bool is_out);
 
 // delivery.c
 void delivery_arrived(struct router_link *l, const struct amqp_event *ev);
@@ -351,6 +369,9 @@ void delivery_in_lost(struct delivery *d);
 void delivery_abort(struct delivery *d); // nothing of an unfinished one shall arrive
 void delivery_done(struct delivery *d);  // all copies are finished: the outcome goes back
 void delivery_push(struct delivery *d);
+void delivery_more(struct delivery *d, struct str bytes, bool last); // may end it
+struct str delivery_gather(const struct delivery *d, uint8_t *room, size_t size);
+void delivery_append(struct delivery *d, struct str bytes);
 void delivery_flatten(struct delivery *d); // all that is stored into one chunk
 void delivery_trim(struct delivery *d);    // frees what every copy has sent
 void deliveries_free(struct router *r);
@@ -392,7 +413,10 @@ void network_control(struct router_link *l, struct str bytes);
 void network_publish(struct router *r, struct address *a);
 void network_poll(struct router *r);
 struct router_link *network_stream_link(struct neighbour *n);
+struct router_link *network_conn_stream_link(struct router_conn *c);
 void network_stream_done(struct router_link *l);
+void network_stream_unused(struct router_link *l);
+void network_trim_streams(struct router *r); // closes idle streaming links that are too many
 
 // edge.c
 void edge_opened(struct router_conn *c);
@@ -406,6 +430,17 @@ void edge_mesh(struct router_link *l, struct str bytes);
 
 // inside.c
 void inside_init(struct router *r);
+
+// stream.c
+void stream_init(struct router *r);
+void stream_fini(struct router *r);
+bool stream_begin(struct outgoing *o, struct router_link *l);
+bool stream_write(struct outgoing *o); // stored bytes to its sink
+void stream_lost(struct outgoing *o);  // it ends, and its sink did not ask for that
+void stream_settled(struct delivery *d);
+void stream_ready(struct delivery *d);
+void stream_received(struct delivery *d, const struct amqp_outcome *state);
+void stream_watch(struct address *a); // tells who watches
 
 // objects.c
 void objects_register(struct router *r);

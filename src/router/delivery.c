@@ -74,7 +74,7 @@ static void count_end(struct router *r, struct router_link *in, bool is_presettl
 
 // ---------------------------------------------------------------------------------------- bytes
 
-static void append(struct delivery *d, struct str bytes)
+void delivery_append(struct delivery *d, struct str bytes)
 {
     struct router *r = d->router;
     struct chunk *c = malloc(sizeof(*c) + bytes.len);
@@ -168,6 +168,22 @@ void delivery_flatten(struct delivery *d)
     }
     whole->len = (uint32_t)at;
     d->first = d->last = whole;
+}
+
+// The first stored bytes in one piece: where they lie, or copied into `room`.
+struct str delivery_gather(const struct delivery *d, uint8_t *room, size_t size)
+{
+    size_t at = 0;
+
+    if (!d->first || !d->first->next)
+        return d->first ? (struct str){(const char *)d->first->data, d->first->len} : STR_NONE;
+    for (const struct chunk *c = d->first; c && at < size; c = c->next) {
+        size_t len = c->len < size - at ? c->len : size - at;
+
+        memcpy(room + at, c->data, len);
+        at += len;
+    }
+    return (struct str){(const char *)room, at};
 }
 
 static struct str stored_bytes(const struct delivery *d)
@@ -271,8 +287,8 @@ static void store_with_head(struct delivery *d, const struct arrival *a)
 
     amqp_writer_init_fixed(&w, head, sizeof(head));
     amqp_put_ra(&w, &a->msg.ra, STR_NONE);
-    append(d, amqp_written(&w));
-    append(d, str_skip(a->bytes, a->msg.ra_len));
+    delivery_append(d, amqp_written(&w));
+    delivery_append(d, str_skip(a->bytes, a->msg.ra_len));
     delivery_flatten(d);
 }
 
@@ -293,7 +309,7 @@ void arrival_store(struct router *r, struct arrival *a)
     if (needs_head(a->link))
         store_with_head(d, a);
     else
-        append(d, a->bytes);
+        delivery_append(d, a->bytes);
     rescan(d, a);
     maybe_hold(d);
 }
@@ -308,6 +324,8 @@ void delivery_done(struct delivery *d)
         amqp_delivery_settle(d->amqp, &outcome);
         d->amqp = NULL;
     }
+    if (d->source)
+        stream_settled(d);
     if (in) {
         conn_mark(in->conn);
         count_end(d->router, in, d->is_presettled, d->outcome);
@@ -532,7 +550,7 @@ static void first_piece(struct router *r, struct router_link *l, const struct am
         d->is_forwarding = false;
         d->is_source_settled = ad->settled;
         if (a.bytes.len > 0)
-            append(d, a.bytes);
+            delivery_append(d, a.bytes);
         route_stored(d);
         return;
     }
@@ -554,7 +572,11 @@ static struct str pass_through(struct delivery *d, struct str bytes)
     struct iovec iov = {(void *)(uintptr_t)bytes.ptr, bytes.len};
     bool done;
 
-    if (!o || !o->is_begun || o->chunk || !o->amqp || d->is_complete || d->resend)
+    if (!o || !o->is_begun || o->chunk || d->is_complete || d->resend)
+        return bytes;
+    if (o->sink)
+        return str_skip(bytes, o->sink->ops->write(o->sink, (const uint8_t *)bytes.ptr, bytes.len));
+    if (!o->amqp)
         return bytes;
     conn_mark(o->link->conn);
     return str_skip(bytes, amqp_delivery_write(o->amqp, &iov, 1, false, &done));
@@ -586,15 +608,26 @@ static void next_piece(struct router *r, struct router_link *l, const struct amq
         }
         return;
     }
+    if (!ev->transfer.more && ev->transfer.delivery->settled) {
+        d->amqp = NULL; // gone with this event
+        d->is_source_settled = true;
+    }
+    delivery_more(d, bytes, !ev->transfer.more);
+}
+
+void delivery_more(struct delivery *d, struct str bytes, bool last)
+{
     if (d->is_routed)
         bytes = pass_through(d, bytes);
     if (bytes.len > 0)
-        append(d, bytes);
-    d->is_complete = !ev->transfer.more;
+        delivery_append(d, bytes);
+    d->is_complete = last;
     if (!d->is_routed) {
         route_stored(d);
         return;
     }
+    if (bytes.len == 0 && !last)
+        return;
     maybe_hold(d);
     delivery_push(d);
 }
@@ -643,7 +676,7 @@ static void control_piece(struct router *r, struct router_link *l, const struct 
             d = ad->user = arrival_delivery(r, &a);
         }
         if (d->stored + bytes.len <= CONTROL_BYTES)
-            append(d, bytes);
+            delivery_append(d, bytes);
         if (!ev->transfer.more) {
             delivery_flatten(d);
             control_whole(l, stored_bytes(d));
@@ -676,10 +709,7 @@ static void copy_updated(struct outgoing *o, const struct amqp_event *ev)
 
     if (!ev->update.settled && outcome.type == AMQP_RECEIVED) {
         d->resend = false;
-        if (d->amqp && d->copy_count == 1) {
-            amqp_delivery_update(d->amqp, &outcome);
-            conn_mark(d->in->conn);
-        }
+        stream_received(d, &outcome);
         return;
     }
     if (!ev->update.settled && outcome.type == AMQP_NO_OUTCOME)

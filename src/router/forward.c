@@ -77,9 +77,11 @@ uint32_t arrival_node(struct router *r, struct router_link *l, struct str ingres
 
 // ------------------------------------------------------------------------------------- one copy
 
-static bool can_take(const struct router_link *l)
+static bool can_take(struct router_link *l)
 {
-    return l->is_attached && l->queue_count == 0 && !l->current && amqp_link_is_ready(l->amqp);
+    if (l->kind == LINK_INSIDE)
+        return true;
+    return l->is_attached && l->queue_count == 0 && !l->current && link_is_ready(l);
 }
 
 static void count_outstanding(struct address *to, struct outgoing *o, uint32_t neighbour)
@@ -159,7 +161,8 @@ static void send_direct(struct router *r, struct arrival *a, struct router_link 
 static void send_copy(struct router *r, struct arrival *a, struct router_link *l,
                       struct address *to, uint32_t neighbour)
 {
-    bool is_whole = a->is_complete && !(a->delivery && a->delivery->first);
+    bool is_whole =
+        a->is_complete && !(a->delivery && a->delivery->first) && l->kind != LINK_INSIDE;
 
     if (is_whole && !(a->msg.ra.flags & AMQP_RA_RESEND_RELEASED) && can_take(l))
         send_direct(r, a, l, to, neighbour);
@@ -221,17 +224,18 @@ static struct router_link *pick_local(struct address *to, const struct arrival *
     *value = UINT32_MAX;
     list_for_each (node, &to->consumers) {
         struct router_link *l = list_entry(node, struct router_link, on_address);
+        uint32_t open = l->sent_count + l->moved_count + l->is_far;
 
         if (is_echo(a, l) || was_tried(a, l->conn))
             continue;
         if (!least && !is_nearest(to, l))
             continue;
         *any = true;
-        if (l->sent_count + l->is_far >= *value || !can_take(l))
+        if (open >= *value || !can_take(l))
             continue;
         best = l;
-        *value = l->sent_count + l->is_far;
-        if (!least || *value == 0)
+        *value = open;
+        if (!least || open == 0)
             break;
     }
     if (best) {
@@ -360,12 +364,35 @@ static bool wait_here(struct router *r, struct arrival *a, struct address *to)
     return true;
 }
 
+// Where another router stands behind the link, a stream gets a streaming link and leaves this one
+// to the others. False: it cannot.
+static bool send_moved(struct router *r, struct arrival *a, struct router_link *l,
+                       struct address *to)
+{
+    struct router_link *streaming = NULL;
+    struct outgoing *o = NULL;
+
+    if (a->is_complete || l->conn->role != ROUTER_ROLE_EDGE || !l->conn->takes_streams)
+        return false;
+    streaming = network_conn_stream_link(l->conn);
+    if (!streaming)
+        return false;
+    send_copy(r, a, streaming, to, NO_NEIGHBOUR);
+    o = list_entry(a->delivery->copies.prev, struct outgoing, on_delivery);
+    o->moved = l;
+    l->moved_count++;
+    list_append(&l->moved, &o->on_moved);
+    return true;
+}
+
 static bool send_anycast(struct router *r, struct arrival *a, struct address *to)
 {
     struct way way =
         to->treatment == ROUTER_BALANCED ? choose_balanced(r, to, a) : choose_closest(r, to, a);
     struct router_link *l = way.link;
 
+    if (l && !way.neighbour && send_moved(r, a, l, to))
+        return true;
     if (way.neighbour)
         l = link_to(way.neighbour, a, to);
     if (l) {

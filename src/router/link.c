@@ -6,25 +6,32 @@
 #include "base/mem.h"
 #include "router/core.h"
 
-struct router_link *link_new(struct router_conn *c, struct amqp_link *al, enum link_kind kind,
-                             bool is_out)
+void link_init(struct router_link *l, struct router_conn *c, enum link_kind kind, bool is_out)
 {
-    struct router_link *l = xcalloc(1, sizeof(*l));
-
     l->conn = c;
-    l->amqp = al;
     l->kind = kind;
     l->is_out = is_out;
     l->capacity = c->link_capacity;
     l->id = c->router->next_id++;
     l->priority = PRIORITY_DEFAULT;
     list_init(&l->on_address);
-    list_init(&l->on_neighbour);
+    list_init(&l->on_idle);
+    list_init(&l->on_stalled);
     list_init(&l->deliveries);
     list_init(&l->queue);
     list_init(&l->sent);
+    list_init(&l->moved);
     list_append(&c->links, &l->on_conn);
     c->router->link_count += c->role != ROUTER_ROLE_SHARD;
+}
+
+struct router_link *link_new(struct router_conn *c, struct amqp_link *al, enum link_kind kind,
+                             bool is_out)
+{
+    struct router_link *l = xcalloc(1, sizeof(*l));
+
+    link_init(l, c, kind, is_out);
+    l->amqp = al;
     amqp_link_set_user(al, l);
     return l;
 }
@@ -151,6 +158,20 @@ void link_refill(struct router_link *l)
     }
 }
 
+void link_stall(struct router_link *l)
+{
+    if (list_empty(&l->on_stalled))
+        list_append(&l->conn->stalled, &l->on_stalled);
+}
+
+bool link_is_ready(struct router_link *l)
+{
+    if (amqp_link_is_ready(l->amqp))
+        return true;
+    link_stall(l);
+    return false;
+}
+
 void link_pump(struct router_link *l)
 {
     struct list *node;
@@ -159,7 +180,7 @@ void link_pump(struct router_link *l)
         return;
     if (l->current && !outgoing_write(l->current))
         return;
-    while (l->queue_count > 0 && amqp_link_is_ready(l->amqp)) {
+    while (l->queue_count > 0 && link_is_ready(l)) {
         node = list_pop(&l->queue);
         l->queue_count--;
         if (!outgoing_begin(list_entry(node, struct outgoing, on_link), l))
@@ -187,7 +208,9 @@ void link_detached(struct router_link *l)
         outgoing_lost(list_entry(node, struct outgoing, on_link));
     while ((node = list_pop(&l->queue)) != NULL)
         outgoing_lost(list_entry(node, struct outgoing, on_link));
-    list_remove(&l->on_neighbour);
+    while ((node = list_pop(&l->moved)) != NULL)
+        list_entry(node, struct outgoing, on_moved)->moved = NULL;
+    list_remove(&l->on_stalled);
     r->link_count -= l->conn->role != ROUTER_ROLE_SHARD;
     free(l->memo);
     free(l->target);

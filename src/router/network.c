@@ -62,7 +62,6 @@ static struct neighbour *neighbour_new(struct router_conn *c)
     n->number = number;
     n->conn = c;
     n->is_ours = c->is_ours;
-    list_init(&n->idle_streams);
     list_init(&n->data_conns);
     r->neighbours[number] = n;
     if (number >= r->neighbour_count)
@@ -74,8 +73,6 @@ static void neighbour_free(struct router *r, struct neighbour *n)
 {
     struct list *node;
 
-    while (list_pop(&n->idle_streams))
-        n->idle_stream_count--;
     while ((node = list_pop(&n->data_conns)) != NULL) {
         struct router_conn *c = list_entry(node, struct router_conn, on_group);
 
@@ -278,6 +275,10 @@ void network_link_down(struct router_link *l)
 {
     struct neighbour *n = l->conn->neighbour;
 
+    if (!list_empty(&l->on_idle)) {
+        list_remove(&l->on_idle);
+        l->conn->idle_stream_count--;
+    }
     if (!n)
         return;
     if (l == n->control_in)
@@ -288,10 +289,6 @@ void network_link_down(struct router_link *l)
         neighbour_down(n);
     if (l->kind == LINK_DATA && l->is_out && n->data_out[l->priority] == l)
         n->data_out[l->priority] = NULL;
-    if (l->kind == LINK_STREAM && !list_empty(&l->on_neighbour)) {
-        list_remove(&l->on_neighbour);
-        n->idle_stream_count--;
-    }
 }
 
 void network_conn_lost(struct router_conn *c)
@@ -303,15 +300,6 @@ void network_conn_lost(struct router_conn *c)
     if (n && n->conn == c) {
         neighbour_down(n);
         neighbour_free(c->router, n);
-    } else if (n) {
-        list_for_each (node, &c->links) {
-            struct router_link *l = list_entry(node, struct router_link, on_conn);
-
-            if (!list_empty(&l->on_neighbour)) {
-                list_remove(&l->on_neighbour);
-                n->idle_stream_count--;
-            }
-        }
     }
 }
 
@@ -330,30 +318,70 @@ static struct router_conn *stream_conn(struct neighbour *n)
 
 // A free streaming link, or a new one on a session of its own, so that a stream which stands still
 // holds up nobody else. NULL when the peer does not take them or there are too many.
-struct router_link *network_stream_link(struct neighbour *n)
+struct router_link *network_conn_stream_link(struct router_conn *c)
 {
-    struct list *node = list_pop(&n->idle_streams);
-    struct router_conn *c = NULL;
+    struct list *node = c->idle_streams.prev;
 
-    if (node) {
-        n->idle_stream_count--;
-        return list_entry(node, struct router_link, on_neighbour);
+    if (node != &c->idle_streams) {
+        list_remove(node);
+        c->idle_stream_count--;
+        return list_entry(node, struct router_link, on_idle);
     }
-    c = stream_conn(n);
     if (!c->takes_streams)
         return NULL;
     return open_link(c, amqp_session_begin(c->amqp, c->window), LINK_STREAM, true,
-                     c == n->conn ? CAPABILITY_DATA : NULL);
+                     c->role == ROUTER_ROLE_INTER_ROUTER ? CAPABILITY_DATA : NULL);
+}
+
+struct router_link *network_stream_link(struct neighbour *n)
+{
+    return network_conn_stream_link(stream_conn(n));
 }
 
 void network_stream_done(struct router_link *l)
 {
-    struct neighbour *n = l->conn->neighbour;
+    struct router_conn *c = l->conn;
 
-    if (!n || !list_empty(&l->on_neighbour) || l->queue_count > 0)
+    if (!list_empty(&l->on_idle) || l->queue_count > 0 || c->is_closed)
         return;
-    list_append(&n->idle_streams, &l->on_neighbour);
-    n->idle_stream_count++;
+    list_append(&c->idle_streams, &l->on_idle);
+    c->idle_stream_count++;
+    network_stream_unused(l);
+}
+
+// Nothing of it is unsettled any more: if there are many like it, it can go.
+void network_stream_unused(struct router_link *l)
+{
+    struct router_conn *c = l->conn;
+
+    if (c->idle_stream_count > STREAM_LINKS_KEPT && l->sent_count == 0 &&
+        list_empty(&c->on_surplus))
+        list_append(&c->router->surplus, &c->on_surplus);
+}
+
+static void trim_streams(struct router_conn *c)
+{
+    list_for_each (node, &c->idle_streams) {
+        struct router_link *l = list_entry(node, struct router_link, on_idle);
+        struct amqp_session *s;
+
+        if (c->idle_stream_count <= STREAM_LINKS_KEPT)
+            return;
+        if (l->sent_count > 0)
+            continue;
+        s = amqp_link_session(l->amqp);
+        link_close(l, NULL, NULL);
+        amqp_session_end(s);
+    }
+}
+
+// Done when no delivery is being looked at, as it ends links.
+void network_trim_streams(struct router *r)
+{
+    struct list *node;
+
+    while ((node = list_pop(&r->surplus)) != NULL)
+        trim_streams(list_entry(node, struct router_conn, on_surplus));
 }
 
 // --------------------------------------------------------------------------------- routing engine

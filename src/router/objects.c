@@ -216,6 +216,7 @@ static const char *link_kind_name(const struct router_link *l)
     case LINK_PROXY_OUT:
     case LINK_TRACKING:
     case LINK_MESH:
+    case LINK_INSIDE:
         break;
     }
     return "endpoint";

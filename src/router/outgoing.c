@@ -22,6 +22,7 @@ struct outgoing *outgoing_new(struct delivery *d)
     else
         memset(o, 0, sizeof(*o));
     list_init(&o->on_link);
+    list_init(&o->on_moved);
     list_append(&d->copies, &o->on_delivery);
     o->delivery = d;
     o->neighbour = NO_NEIGHBOUR;
@@ -66,7 +67,7 @@ void outgoing_resume(struct outgoing *o, size_t head_len, size_t taken)
 {
     outgoing_take(o);
     o->link->current = o;
-    o->link->conn->is_stalled = true;
+    link_stall(o->link);
     if (taken < head_len) {
         o->head_at = (uint32_t)taken;
         return;
@@ -81,7 +82,7 @@ void outgoing_queue(struct outgoing *o, struct router_link *l)
     list_append(&l->queue, &o->on_link);
     if (l->queue_count++ == 0)
         l->stalled_since = l->conn->router->now;
-    l->conn->is_stalled = true;
+    link_stall(l);
 }
 
 void outgoing_wait(struct outgoing *o, struct address *a)
@@ -138,6 +139,8 @@ bool outgoing_begin(struct outgoing *o, struct router_link *l)
     struct delivery *d = o->delivery;
     bool settled = goes_settled(d->is_presettled, l);
 
+    if (l->kind == LINK_INSIDE)
+        return stream_begin(o, l);
     l->delivery_count++;
     l->presettled += d->is_presettled;
     outgoing_adopt(o, l, amqp_delivery_begin(l->amqp, settled, d->format, o));
@@ -187,8 +190,11 @@ bool outgoing_write(struct outgoing *o)
     struct delivery *d = o->delivery;
     uint8_t head[HEAD_MAX];
     struct iovec iov[IOV_MAX_HERE];
-    bool was_settled = o->amqp->settled, done = false;
+    bool was_settled, done = false;
 
+    if (o->link->kind == LINK_INSIDE)
+        return stream_write(o);
+    was_settled = o->amqp->settled;
     conn_mark(o->link->conn);
     for (;;) {
         size_t head_len = head_left(o, head), total = 0;
@@ -204,6 +210,7 @@ bool outgoing_write(struct outgoing *o)
             total += iov[i].iov_len;
         if (total == 0 && !d->is_complete) {
             delivery_trim(d);
+            stream_ready(d);
             return false;
         }
 
@@ -223,7 +230,7 @@ bool outgoing_write(struct outgoing *o)
             return true;
         }
         if (taken < total || last) { // or the end of it, which takes a frame too, has to wait
-            o->link->conn->is_stalled = true;
+            link_stall(o->link);
             delivery_trim(d);
             return false;
         }
@@ -280,8 +287,13 @@ static void detach(struct outgoing *o)
 
     if (l && o->is_begun) {
         l->sent_count--;
-        if (l->current == o)
+        if (l->current == o) {
             l->current = NULL;
+            if (l->kind == LINK_STREAM && l->amqp)
+                network_stream_done(l);
+        } else if (l->kind == LINK_STREAM && l->amqp) {
+            network_stream_unused(l);
+        }
     } else if (l) {
         l->queue_count--;
     } else if (d->address && !list_empty(&o->on_link)) {
@@ -291,6 +303,10 @@ static void detach(struct outgoing *o)
     list_remove(&o->on_delivery);
     uncount(o);
     release_chunks(o);
+    if (o->moved) {
+        o->moved->moved_count--;
+        list_remove(&o->on_moved);
+    }
     d->copy_count--;
     if (o != &d->one)
         free(o);
@@ -303,6 +319,8 @@ void outgoing_finish(struct outgoing *o, const struct amqp_outcome *outcome)
     combine(d, outcome);
     if (o->amqp && !o->is_written)
         amqp_delivery_abort(o->amqp);
+    if (o->sink)
+        stream_lost(o);
     detach(o);
     if (d->copy_count == 0 && !d->is_forwarding)
         delivery_done(d);

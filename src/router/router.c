@@ -19,6 +19,7 @@
 //   edge.c       edge routers, at both ends of their uplink
 //   routing.c …  the routing protocol, a value of its own that sees only control messages
 //   inside.c     consumers inside the router: management
+//   stream.c     ends of streams inside the process: TCP services
 //   objects.c    what management can see of all this
 //
 // A whole, pre-settled message for a link that is ready passes through without an object of its
@@ -52,6 +53,7 @@ struct router *router_new(const struct router_opts *opts, struct mono now)
     list_init(&r->changed_addresses);
     list_init(&r->conns);
     list_init(&r->dirty);
+    list_init(&r->surplus);
     list_init(&r->data_conns);
     r->events = xcalloc(ROUTER_EVENT_MAX, sizeof(*r->events));
     if (opts->mode == ROUTER_INTERIOR) {
@@ -68,8 +70,10 @@ struct router *router_new(const struct router_opts *opts, struct mono now)
 
         r->routing = routing_new(&routing, now);
     }
-    if (opts->mode != ROUTER_SHARD)
+    if (opts->mode != ROUTER_SHARD) {
         inside_init(r);
+        stream_init(r);
+    }
     return r;
 }
 
@@ -78,6 +82,7 @@ void router_free(struct router *r)
     if (!r)
         return;
     assert(list_empty(&r->conns));
+    stream_fini(r);
     routing_free(r->routing);
     address_free_all(r);
     rules_free(r);
@@ -173,6 +178,11 @@ bool router_next_event(struct router *r, struct router_event *ev)
     return true;
 }
 
+struct mono router_now(const struct router *r)
+{
+    return r->now;
+}
+
 struct mono router_deadline(const struct router *r)
 {
     return r->routing ? routing_deadline(r->routing) : MONO_NEVER;
@@ -191,6 +201,7 @@ void router_settle(struct router *r)
     do {
         address_settle_changes(r);
         network_poll(r);
+        network_trim_streams(r);
     } while (!list_empty(&r->changed_addresses));
 }
 

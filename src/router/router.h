@@ -14,6 +14,7 @@
 
 #include "amqp/amqp.h"
 #include "base/buf.h"
+#include "base/list.h"
 #include "base/mono.h"
 #include "base/str.h"
 #include "base/why.h"
@@ -21,6 +22,8 @@
 
 struct router;
 struct router_conn;
+
+enum { ROUTER_REPLY_MAX = 1024, ROUTER_REPLY_ID_LEN = 15 };
 
 // ROUTER_SHARD: not one that can be configured; see router_add_shard().
 enum router_mode { ROUTER_STANDALONE, ROUTER_INTERIOR, ROUTER_EDGE, ROUTER_SHARD };
@@ -165,8 +168,115 @@ uint64_t router_conn_id(const struct router_conn *c);
 // freed; NULL when there is none. Look after each feed and each output.
 char *router_conn_next_trace(struct router_conn *c);
 
+// --------------------------------------------------------------------------------------- streams
+
+// Ends of streams inside the process. A stream is one unfinished message: router annotations with
+// the flags of a stream, the sections that tell what it is, then bytes, for as long as it likes.
+// Where both ends are here no AMQP is spoken; where the other is elsewhere, the bytes go from where
+// the caller has them into the output of a connection, or from a connection's input to the sink,
+// without being kept on the way.
+//
+// The structs are memory of their owner, zeroed before use. What is called back may be called
+// during any call of this door. It may call functions of the same stream except where noted.
+
+struct delivery;
+struct outgoing;
+struct router_link;
+struct address;
+
+// The end that sends.
+struct router_source {
+    struct delivery *delivery; // the router's; NULL: not open
+    const struct router_source_ops *ops;
+};
+
+struct router_source_ops {
+    // There may be room again, after there was none.
+    void (*ready)(struct router_source *s);
+    // The other end has done with so many bytes, in all (a state of received).
+    void (*received)(struct router_source *s, uint64_t offset);
+    // The other end's last word, whether all was sent or not. The source is not open any more.
+    void (*settled)(struct router_source *s, enum amqp_outcome_type outcome);
+};
+
+// Sends `head` (sections up to and including the body's first) to an address, and what is written
+// later behind it. `settled` may be called before this returns. Set `ops` first.
+void router_source_open(struct router *r, struct router_source *s, struct str to, struct str head);
+// So many bytes can be taken now without being stored. 0: `ready` will tell.
+size_t router_source_room(const struct router_source *s);
+// Takes all of it. `last` ends the stream; `settled` will tell what became of it.
+void router_source_write(struct router_source *s, const void *data, size_t len, bool last);
+// Ends an unfinished one as if it had never been.
+void router_source_abort(struct router_source *s);
+// Nobody here waits for the outcome any more; a stream that was not ended is aborted.
+void router_source_forget(struct router_source *s);
+
+// The end that receives.
+struct router_sink {
+    struct outgoing *copy; // the router's; NULL: not open
+    const struct router_sink_ops *ops;
+};
+
+struct router_sink_ops {
+    // Takes some of the bytes; the rest is kept, and offered again at router_sink_ready(). Must not
+    // settle.
+    size_t (*write)(struct router_sink *s, const uint8_t *data, size_t len);
+    // What `write` would take now.
+    size_t (*room)(struct router_sink *s);
+    // No more will come. Aborted: not all that was sent came, and the sink is not open any more.
+    void (*ended)(struct router_sink *s, bool aborted);
+};
+
+void router_sink_ready(struct router_sink *s);
+void router_sink_received(struct router_sink *s, uint64_t offset);
+// The last word about the stream. The sink is not open any more.
+void router_sink_settle(struct router_sink *s, enum amqp_outcome_type outcome);
+
+// Whoever may get streams. `offer` looks at the head of one and gives the sink that shall take it,
+// with `ops` set, or says why not. What is written to the sink begins at the first body section.
+struct router_taker {
+    struct router_sink *(*offer)(struct router_taker *t, const struct amqp_msg *head,
+                                 enum amqp_outcome_type *refused);
+};
+
+// A consumer of an address.
+struct router_consumer {
+    struct router_taker taker;
+    struct router_link *link;
+    struct address *address;
+};
+// Returns 0, or ERR_INVALID for an address that cannot be consumed.
+int router_consumer_open(struct router *r, struct router_consumer *c, struct str address);
+// While it is out it is not chosen; to the network it is as if it were not there.
+void router_consumer_set_out(struct router *r, struct router_consumer *c, bool is_out);
+// Its open streams live on.
+void router_consumer_close(struct router *r, struct router_consumer *c);
+
+// A private address that one stream can be sent to from anywhere in the network.
+struct router_reply {
+    struct router_taker taker;
+    uint32_t slot;
+    char id[ROUTER_REPLY_ID_LEN];
+    bool is_open;
+};
+void router_reply_open(struct router *r, struct router_reply *reply);
+struct str router_reply_address(const struct router *r, const struct router_reply *reply,
+                                char text[ROUTER_REPLY_MAX]);
+void router_reply_close(struct router *r, struct router_reply *reply);
+
+// Somebody who sends to an address, and wants to know whether it has a consumer anywhere.
+struct router_watcher {
+    struct list on_address;
+    struct address *address;
+    bool is_reachable;
+    void (*changed)(struct router_watcher *w); // is_reachable did
+};
+int router_watcher_open(struct router *r, struct router_watcher *w, struct str address);
+void router_watcher_close(struct router *r, struct router_watcher *w);
+
 // ------------------------------------------------------------------------------------------ turn
 
+struct mono router_now(const struct router *r); // what it was told last
 struct mono router_deadline(const struct router *r);
 void router_tick(struct router *r, struct mono now);
 // Takes one connection that has something to send, or a changed deadline; NULL when there is none.

@@ -18,7 +18,8 @@ MAY_INCLUDE = {
     "base": [], "amqp": [], "http": [], "net": [],
     "mgmt": ["amqp"], "flow": ["amqp"],
     "router": ["amqp", "mgmt"],
-    "node": ["amqp", "flow", "http", "mgmt", "net", "router"],
+    "tcp": ["amqp", "router"],
+    "node": ["amqp", "flow", "http", "mgmt", "net", "router", "tcp"],
     "cmd": ["node"],
 }
 FILE_LINES_MAX = 900

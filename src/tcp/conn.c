@@ -1,0 +1,451 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "tcp/conn.h"
+
+// A connection is two streams. Bytes that were read from the socket go to the source, bytes of the
+// sink go to the socket.
+//
+//   conn.c       windows, half close, reset, timers: the same at both ends
+//   listener.c   the end of a client; it opens the first stream, and again elsewhere when refused
+//   connector.c  the end of a server; it is offered streams, and answers with the second one
+//   head.c       the sections in front of the bytes
+//
+// The window: whoever writes to a socket tells every ACK_BYTES how many it has written in all;
+// whoever reads stops when WINDOW_BYTES are not acknowledged. So a slow reader stops its own
+// sender, however many routers and streams are between.
+//
+// How it ends. A socket that ended its direction ends the source; the other end writes what is
+// left, ends its direction and accepts. A socket that broke ends the source and settles the sink as
+// modified: seeing both, the other end resets its socket. A stream that is aborted was lost between
+// routers: what has come is written, then the direction ends.
+
+void tcp_service_init(struct tcp_service *s)
+{
+    list_init(&s->conns);
+}
+
+struct tcp *tcp_new(struct router *r, struct pool *pool)
+{
+    struct tcp *t = xcalloc(1, sizeof(*t));
+
+    t->router = r;
+    t->pool = pool;
+    t->next_id = 1;
+    list_init(&t->dirty);
+    return t;
+}
+
+void tcp_free(struct tcp *t)
+{
+    assert(!t || t->count == 0);
+    free(t);
+}
+
+size_t tcp_count(const struct tcp *t)
+{
+    return t->count;
+}
+
+void tcp_observe(struct tcp *t, const struct tcp_observer *o)
+{
+    t->observer = *o;
+}
+
+struct tcp_conn *tcp_next_dirty(struct tcp *t)
+{
+    struct list *node = list_pop(&t->dirty);
+
+    return node ? list_entry(node, struct tcp_conn, on_dirty) : NULL;
+}
+
+void end_mark(struct tcp_conn *c)
+{
+    if (list_empty(&c->on_dirty))
+        list_append(&c->tcp->dirty, &c->on_dirty);
+}
+
+void end_fail(struct tcp_conn *c, const char *why)
+{
+    if (!c->error)
+        c->error = why;
+    c->is_over = true;
+    end_mark(c);
+}
+
+// ------------------------------------------------------------------------------------- the timers
+
+static uint32_t limit_ms(const struct tcp_conn *c)
+{
+    bool is_half = c->is_ended || c->is_stream_ended || c->is_refused;
+
+    return is_half && c->is_established ? c->service->half_closed_ms : c->service->idle_ms;
+}
+
+// Looked at when due, and not moved with every byte.
+static void watch(struct tcp_conn *c)
+{
+    uint32_t ms = limit_ms(c);
+    struct mono due = ms > 0 ? mono_add_ms(c->active_at, ms) : MONO_NEVER;
+
+    c->check_at = mono_min(c->check_at, due);
+    end_mark(c);
+}
+
+struct mono tcp_deadline(const struct tcp_conn *c)
+{
+    return c->check_at;
+}
+
+void tcp_tick(struct tcp_conn *c, struct mono now)
+{
+    uint32_t ms = limit_ms(c);
+
+    if (mono_before(now, c->check_at))
+        return;
+    c->check_at = MONO_NEVER;
+    if (ms > 0 && !mono_before(now, mono_add_ms(c->active_at, ms)))
+        tcp_drop(c, c->is_established ? "no bytes passed for too long" : "nobody answered in time");
+    watch(c);
+    c->kind->tick(c, now);
+}
+
+// ------------------------------------------------------------------------------------- the source
+
+static struct tcp_conn *of_source(struct router_source *s)
+{
+    return list_entry(s, struct tcp_conn, source);
+}
+
+static void source_ready(struct router_source *s)
+{
+    end_mark(of_source(s));
+}
+
+static void source_received(struct router_source *s, uint64_t offset)
+{
+    struct tcp_conn *c = of_source(s);
+
+    if (offset <= c->acked)
+        return;
+    c->acked = offset < c->sent ? offset : c->sent;
+    end_mark(c);
+}
+
+// The other end has failed, and its stream tells whether it was a reset.
+static void judge(struct tcp_conn *c)
+{
+    if (!c->is_refused || !c->is_stream_ended)
+        return;
+    if (c->is_aborted) {
+        end_fail(c, "the path to the other end was lost");
+        return;
+    }
+    c->is_reset = true;
+    end_fail(c, "the other end was reset");
+}
+
+static void source_settled(struct router_source *s, enum amqp_outcome_type outcome)
+{
+    struct tcp_conn *c = of_source(s);
+
+    if (outcome == AMQP_ACCEPTED && c->is_ended)
+        return;
+    if (!c->is_established) {
+        c->kind->refused(c, outcome);
+        return;
+    }
+    c->is_refused = true;
+    judge(c);
+    watch(c);
+}
+
+static const struct router_source_ops source_ops = {
+    .ready = source_ready,
+    .received = source_received,
+    .settled = source_settled,
+};
+
+size_t tcp_room(struct tcp_conn *c)
+{
+    uint64_t open = c->sent - c->acked;
+    size_t room;
+
+    if (!c->is_established || c->is_over || !c->source.delivery || open >= WINDOW_BYTES)
+        return 0;
+    room = router_source_room(&c->source);
+    return room < WINDOW_BYTES - open ? room : (size_t)(WINDOW_BYTES - open);
+}
+
+void tcp_feed(struct tcp_conn *c, const uint8_t *data, size_t len, struct mono now)
+{
+    c->active_at = c->last_in_at = now;
+    c->sent += len;
+    c->service->bytes_in += len;
+    router_source_write(&c->source, data, len, false);
+}
+
+void tcp_ended(struct tcp_conn *c, struct mono now)
+{
+    c->active_at = now;
+    c->is_ended = true;
+    router_source_write(&c->source, NULL, 0, true);
+    watch(c);
+}
+
+// --------------------------------------------------------------------------------------- the sink
+
+static struct tcp_conn *of_sink(struct router_sink *s)
+{
+    return list_entry(s, struct tcp_conn, sink);
+}
+
+// How much may wait for the socket: less when the pool gets short, so that many slow readers leave
+// room to the others. The rest waits in the router, which holds the sender.
+static size_t out_max(const struct tcp_conn *c)
+{
+    return pool_used(c->tcp->pool) < pool_block_max(c->tcp->pool) / 4 ? OUT_LARGE : OUT_SMALL;
+}
+
+static size_t sink_room(struct router_sink *s)
+{
+    const struct tcp_conn *c = of_sink(s);
+    size_t most = out_max(c);
+
+    return c->out.len < most ? most - c->out.len : 0;
+}
+
+static const uint8_t null_value[] = {0x00, 0x53, AMQP_SECTION_VALUE, 0x40};
+
+// The body begins with a null value, which is not for the socket. Returns its octets in `data`.
+static size_t skip_value(struct tcp_conn *c, const uint8_t *data, size_t len)
+{
+    size_t at = 0;
+
+    for (; at < len && c->body_at < sizeof(null_value); at++, c->body_at++)
+        if (data[at] != null_value[c->body_at])
+            end_fail(c, "the other end sent a body of another kind");
+    return at;
+}
+
+static size_t sink_write(struct router_sink *s, const uint8_t *data, size_t len)
+{
+    struct tcp_conn *c = of_sink(s);
+    size_t head = c->body_at < sizeof(null_value) ? skip_value(c, data, len) : 0;
+    size_t room = sink_room(s), wanted = len - head, done;
+
+    if (c->is_over || c->is_reset)
+        return len; // nobody will read it
+    done = buf_write(&c->out, data + head, wanted < room ? wanted : room);
+    c->taken += done;
+    c->is_short = done < wanted;
+    end_mark(c);
+    return head + done;
+}
+
+// All that was for the socket has left.
+static void settle_if_written(struct tcp_conn *c)
+{
+    if (c->is_stream_ended && c->out.len == 0)
+        router_sink_settle(&c->sink, AMQP_ACCEPTED);
+}
+
+static void sink_ended(struct router_sink *s, bool aborted)
+{
+    struct tcp_conn *c = of_sink(s);
+
+    c->is_stream_ended = true;
+    c->is_aborted = aborted;
+    settle_if_written(c);
+    judge(c);
+    watch(c);
+}
+
+static const struct router_sink_ops sink_ops = {
+    .write = sink_write,
+    .room = sink_room,
+    .ended = sink_ended,
+};
+
+struct router_sink *end_sink(struct tcp_conn *c)
+{
+    c->sink.ops = &sink_ops;
+    return &c->sink;
+}
+
+struct buf *tcp_output(struct tcp_conn *c)
+{
+    return &c->out;
+}
+
+void tcp_sent(struct tcp_conn *c, struct mono now)
+{
+    uint64_t written = c->taken - c->out.len;
+
+    c->service->bytes_out += written - c->written;
+    c->written = written;
+    c->active_at = c->last_out_at = now;
+    if (written - c->acknowledged >= ACK_BYTES) {
+        c->acknowledged = written;
+        router_sink_received(&c->sink, written);
+    }
+    if (c->out.len < OUT_SMALL)
+        router_sink_ready(&c->sink);
+    settle_if_written(c);
+}
+
+bool tcp_is_shut(const struct tcp_conn *c)
+{
+    return c->is_stream_ended && c->out.len == 0;
+}
+
+bool tcp_is_reset(const struct tcp_conn *c)
+{
+    return c->is_reset;
+}
+
+bool tcp_is_finished(const struct tcp_conn *c)
+{
+    return c->is_over || (c->is_ended && tcp_is_shut(c));
+}
+
+// ------------------------------------------------------------------------------------------- life
+
+struct tcp_conn *end_init(struct tcp *t, struct tcp_conn *c, struct tcp_service *service,
+                          const struct tcp_kind *kind, struct mono now)
+{
+    c->tcp = t;
+    c->service = service;
+    c->kind = kind;
+    c->source.ops = &source_ops;
+    c->id = t->next_id++;
+    c->opened_at = c->active_at = now;
+    c->established_at = c->check_at = c->last_in_at = c->last_out_at = MONO_NEVER;
+    buf_init(&c->out, t->pool);
+    list_init(&c->on_dirty);
+    list_append(&service->conns, &c->on_service);
+    service->opened++;
+    t->count++;
+    if (t->observer.opened)
+        t->observer.opened(t->observer.user, c);
+    return c;
+}
+
+void end_established(struct tcp_conn *c, struct mono now)
+{
+    c->is_established = true;
+    c->established_at = now;
+    c->active_at = now;
+    if (c->tcp->observer.established)
+        c->tcp->observer.established(c->tcp->observer.user, c);
+    watch(c);
+}
+
+static void end_free(struct tcp_conn *c)
+{
+    struct tcp *t = c->tcp;
+
+    if (t->observer.closed)
+        t->observer.closed(t->observer.user, c, c->error);
+    c->service->closed++;
+    t->count--;
+    list_remove(&c->on_dirty);
+    list_remove(&c->on_service);
+    buf_fini(&c->out);
+    c->kind->free(c);
+}
+
+// What the other end sees: the truth. Its order matters: settled first, so that a reset is known
+// for one when the end of the stream comes.
+void tcp_lost(struct tcp_conn *c, const char *error)
+{
+    if (!c->error)
+        c->error = error;
+    router_sink_settle(&c->sink, AMQP_MODIFIED);
+    if (!c->is_ended)
+        router_source_write(&c->source, NULL, 0, true);
+    router_source_forget(&c->source);
+    end_free(c);
+}
+
+void tcp_connect_failed(struct tcp_conn *c, const char *why)
+{
+    c->error = why;
+    c->service->failed++;
+    router_sink_settle(&c->sink, AMQP_MODIFIED);
+    end_free(c);
+}
+
+void tcp_drop(struct tcp_conn *c, const char *why)
+{
+    c->is_reset = true;
+    end_fail(c, why);
+}
+
+bool tcp_is_connected(const struct tcp_conn *c)
+{
+    return c->peer[0] != '\0';
+}
+
+struct tcp_service *tcp_service_of(const struct tcp_conn *c)
+{
+    return c->service;
+}
+
+void *tcp_transport(const struct tcp_conn *c)
+{
+    return c->transport;
+}
+
+void tcp_set_transport(struct tcp_conn *c, void *transport)
+{
+    c->transport = transport;
+}
+
+struct tcp_conn *tcp_on_service(struct list *node)
+{
+    return list_entry(node, struct tcp_conn, on_service);
+}
+
+static const char *waits_for(const struct tcp_conn *c)
+{
+    if (!c->is_established)
+        return "the other end's answer";
+    if (c->sent - c->acked >= WINDOW_BYTES)
+        return "the other end to read";
+    if (c->out.len > 0)
+        return "its own peer to read";
+    return "";
+}
+
+void tcp_info(const struct tcp_conn *c, struct tcp_info *out)
+{
+    bool half = c->is_ended || c->is_stream_ended;
+
+    *out = (struct tcp_info){
+        .id = c->id,
+        .service = c->service,
+        .peer = c->peer,
+        .reply_to = "",
+        .correlation = "",
+        .alpn = "",
+        .state = c->is_over           ? "closing"
+                 : !c->is_established ? "connecting"
+                 : half               ? "half-closed"
+                                      : "open",
+        .waits = waits_for(c),
+        .error = c->error,
+        .bytes_in = c->sent,
+        .bytes_out = c->taken - c->out.len,
+        .unacknowledged = c->sent - c->acked,
+        .unsent = c->out.len,
+        .opened_at = c->opened_at,
+        .established_at = c->established_at,
+        .last_in_at = c->last_in_at,
+        .last_out_at = c->last_out_at,
+    };
+    c->kind->info(c, out);
+}
