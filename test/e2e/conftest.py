@@ -5,13 +5,12 @@ import client
 import harness
 
 
-@pytest.fixture
-def routers(tmp_path):
+def makes_routers(directory):
     """Makes routers; ends them when the test is over and checks how they ended."""
     made = []
 
     def make(name, *args, **kwargs):
-        made.append(harness.Router(tmp_path, name, *args, **kwargs))
+        made.append(harness.Router(directory, name, *args, **kwargs))
         return made[-1]
 
     yield make
@@ -23,6 +22,16 @@ def routers(tmp_path):
         if router.program == harness.SKROUTERD and not was_killed:
             assert status == 0, "\n".join(router.log.lines[-120:])
     client.loop().drop_all()
+
+
+@pytest.fixture
+def routers(tmp_path):
+    yield from makes_routers(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def routers_of_module(tmp_path_factory):
+    yield from makes_routers(tmp_path_factory.mktemp("routers"))
 
 
 @pytest.fixture

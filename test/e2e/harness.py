@@ -65,29 +65,32 @@ class Lines:
 
 
 class Router:
-    """One running router. `entities` are added to the configuration as they are."""
+    """One running router. `entities` are added to the configuration as they are, `listener` to
+    the attributes of its listener for applications; `files`: descriptors it may have."""
 
     def __init__(self, tmp_path, name, mode="interior", entities=(), program=None, start=True,
-                 normal=True, **router_attributes):
+                 normal=True, listener=None, files=None, **router_attributes):
         self.name = name
         self.program = program or SKROUTERD
         self.port = free_port() if normal else None
         self.config = [["router", {"id": name, "mode": mode, **router_attributes}]]
         if normal:
             self.config.append(["listener", {"name": "amqp", "host": "127.0.0.1",
-                                             "port": self.port}])
+                                             "port": self.port, **(listener or {})}])
         self.config += [["address", {"prefix": "mc", "distribution": "multicast"}],
                         ["address", {"prefix": "closest", "distribution": "closest"}],
                         ["address", {"prefix": "none", "distribution": "unavailable"}]]
         self.config += [list(e) for e in entities]
         self.path = pathlib.Path(tmp_path) / (name + ".json")
+        self.files = files
         self.process = None
         if start:
             self.start()
 
     def start(self):
         self.path.write_text(json.dumps(self.config, indent=1))
-        self.process = subprocess.Popen([self.program, "-c", str(self.path)],
+        limit = ["prlimit", "--nofile=%d" % self.files] if self.files else []
+        self.process = subprocess.Popen(limit + [self.program, "-c", str(self.path)],
                                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                         text=True)
         self.log = Lines(self.process.stdout)
