@@ -32,7 +32,9 @@ fuzz: setup ## every fuzz target for FUZZ_SECONDS
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) script/fuzz
 
 bench: all ## throughput and latency; PEER_SKROUTERD names a router to compare with
+	@script/setup haproxy stunnel4
 	@/usr/bin/python3 bench/bench.py
+	@/usr/bin/python3 bench/services.py
 
 sim: all ## a random network with faults: SEED=… ROUTERS=…
 	@build/sim $(SEED) $(ROUTERS)
