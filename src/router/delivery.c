@@ -274,10 +274,12 @@ struct delivery *arrival_delivery(struct router *r, struct arrival *a)
 }
 
 // A link with a fixed target says where its messages go, they need not. What is stored must tell
-// by itself, because the link may be gone when it is sent: so its annotations are written anew.
-static bool needs_head(const struct router_link *l)
+// by itself, because the link may be gone when it is sent: so its annotations are written anew. So
+// are those that are to be stripped.
+static bool needs_head(const struct router_link *l, const struct amqp_msg *msg)
 {
-    return l && !l->is_router && (l->target || l->is_resend);
+    return l && !l->is_router &&
+           (l->target || l->is_resend || (l->conn->strip_in && msg->ra.present));
 }
 
 static void store_with_head(struct delivery *d, const struct arrival *a)
@@ -306,7 +308,7 @@ void arrival_store(struct router *r, struct arrival *a)
 
     if (d->first)
         return;
-    if (needs_head(a->link))
+    if (needs_head(a->link, &a->msg))
         store_with_head(d, a);
     else
         delivery_append(d, a->bytes);
@@ -456,7 +458,7 @@ static void prepare(struct router *r, struct arrival *a)
     if (!l->is_router && l->conn->strip_in) {
         struct str none = STR_NONE;
 
-        a->msg.ra.ingress = a->msg.ra.trace = a->msg.ra.mesh = none;
+        a->msg.ra.to_override = a->msg.ra.ingress = a->msg.ra.trace = a->msg.ra.mesh = none;
         a->msg.ra.trace_count = 0;
         a->msg.ra.flags = 0;
     }
@@ -491,6 +493,7 @@ static void route_stored(struct delivery *d)
         reject(r, &a, err);
         return;
     }
+    prepare(r, &a);
     d->is_streaming |= (a.msg.ra.flags & AMQP_RA_STREAMING) || d->in->is_streaming;
     if (!d->is_complete && !d->is_streaming && d->stored <= HOLD_BYTES)
         return;
@@ -505,8 +508,7 @@ static void route_stored(struct delivery *d)
     d->is_streaming |= !d->is_complete;
     d->no_hold = (a.msg.ra.flags & AMQP_RA_NO_HOLD) != 0;
     d->ra_len = (uint32_t)a.msg.ra_len;
-    prepare(r, &a);
-    if (needs_head(d->in)) {
+    if (needs_head(d->in, &a.msg)) {
         struct chunk *raw = d->first;
 
         d->first = d->last = NULL;

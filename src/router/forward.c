@@ -269,6 +269,7 @@ static struct neighbour *pick_remote(struct router *r, struct address *to, const
                                      bool balanced, uint32_t *value)
 {
     struct neighbour *best = NULL;
+    uint32_t best_at = to->remote_next;
 
     *value = UINT32_MAX;
     for (uint32_t i = 0; i < to->remote_count; i++) {
@@ -284,11 +285,12 @@ static struct neighbour *pick_remote(struct router *r, struct address *to, const
             v += outstanding(to, n);
         if (v < *value) {
             best = n;
+            best_at = at;
             *value = v;
         }
     }
     if (to->remote_count > 1)
-        to->remote_next = (to->remote_next + 1) % to->remote_count;
+        to->remote_next = (best_at + 1) % to->remote_count; // equals take turns
     return best;
 }
 

@@ -62,6 +62,8 @@ static const char *refusal_words(const char *condition, const struct amqp_termin
         return "transactions are not supported";
     if (strcmp(condition, "amqp:not-found") == 0)
         return "Node not found";
+    if (strcmp(condition, "amqp:not-allowed") == 0)
+        return "what is for another router is received there";
     return t->address.len == 0 ? "a source address, or dynamic, is needed"
                                : "the address is longer than 1024 bytes or malformed";
 }
@@ -101,6 +103,8 @@ static void attach_endpoint(struct router_conn *c, struct amqp_link *al)
             condition = "amqp:invalid-field";
         else if (a->treatment == ROUTER_UNAVAILABLE)
             condition = "amqp:not-found";
+        else if (is_out && strchr("RHANU", a->key.ptr[0]))
+            condition = "amqp:not-allowed";
     }
     if (condition) {
         amqp_link_refuse(al, condition, refusal_words(condition, t));

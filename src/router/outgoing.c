@@ -115,6 +115,7 @@ size_t annotations_for(const struct router *r, const struct amqp_ra *in,
     if (r->mode == ROUTER_EDGE) {
         ra.ingress = last = ra.trace = STR_NONE;
         ra.trace_count = 0;
+        ra.mesh = out->conn->role == ROUTER_ROLE_EDGE ? str_of(r->mesh) : STR_NONE;
     } else if (r->mode == ROUTER_SHARD) {
         last = STR_NONE; // it is a part of its hub, which writes them
     } else if (ra.ingress.len == 0) {

@@ -36,31 +36,38 @@ static struct str next_token(struct str *s)
     return token;
 }
 
+// As file names are matched: when it fails, the last # takes one token more. An earlier one never
+// needs to, so the time is at most that of one walk for each token of the address.
 static bool matches(struct str pattern, struct str address)
 {
-    while (pattern.len > 0) {
-        struct str token = next_token(&pattern);
+    struct str after = STR_NONE, from = STR_NONE; // behind the last #, and where it was tried
+    bool has_hash = false;
 
-        if (str_is(token, "#")) {
-            if (pattern.len == 0)
-                return true;
-            for (;;) {
-                if (matches(pattern, address))
-                    return true;
-                if (address.len == 0)
-                    return false;
-                next_token(&address);
+    while (address.len > 0 || pattern.len > 0) {
+        struct str p = pattern, a = address, token = next_token(&p);
+
+        if (pattern.len > 0 && str_is(token, "#")) {
+            has_hash = true;
+            after = pattern = p;
+            from = address;
+            continue;
+        }
+        if (pattern.len > 0 && address.len > 0) {
+            struct str have = next_token(&a);
+
+            if (str_is(token, "*") || str_eq(token, have)) {
+                pattern = p;
+                address = a;
+                continue;
             }
         }
-        if (address.len == 0)
+        if (!has_hash || from.len == 0)
             return false;
-
-        struct str have = next_token(&address);
-
-        if (!str_is(token, "*") && !str_eq(token, have))
-            return false;
+        next_token(&from);
+        address = from;
+        pattern = after;
     }
-    return address.len == 0;
+    return true;
 }
 
 static bool rule_matches(const struct treatment_rule *rule, struct str address)
@@ -128,11 +135,17 @@ static int find(const struct router *r, struct str text, bool is_prefix)
     return ERR_NOT_FOUND;
 }
 
-int router_address_config(struct router *r, struct str text, bool is_prefix,
-                          enum router_treatment treatment, int priority)
+static struct str trimmed(struct str text, bool is_prefix)
 {
     while (is_prefix && text.len > 0 && is_separator(text.ptr[text.len - 1]))
         text.len--;
+    return text;
+}
+
+int router_address_config(struct router *r, struct str text, bool is_prefix,
+                          enum router_treatment treatment, int priority)
+{
+    text = trimmed(text, is_prefix);
     if (text.len == 0 || text.len > ADDRESS_MAX || priority > PRIORITY_COUNT - 1 ||
         r->rule_count == RULE_MAX)
         return ERR_INVALID;
@@ -155,7 +168,7 @@ int router_address_config(struct router *r, struct str text, bool is_prefix,
 
 int router_address_unconfig(struct router *r, struct str text, bool is_prefix)
 {
-    int at = find(r, text, is_prefix);
+    int at = find(r, trimmed(text, is_prefix), is_prefix);
 
     if (at < 0)
         return at;
