@@ -121,9 +121,10 @@ static void maybe_hold(struct delivery *d)
         set_hold(d, true);
 }
 
+// What every copy has read is freed; not while copies are still being added.
 void delivery_trim(struct delivery *d)
 {
-    while (d->first && d->first->refs == 0 && d->is_routed && !d->resend) {
+    while (d->first && d->first->refs == 0 && d->is_routed && !d->is_forwarding && !d->resend) {
         struct chunk *c = d->first;
 
         d->first = c->next;
@@ -648,6 +649,8 @@ void delivery_push(struct delivery *d)
     d->is_forwarding = false;
     if (d->copy_count == 0)
         delivery_done(d);
+    else
+        delivery_trim(d);
 }
 
 static void control_whole(struct router_link *l, struct str bytes)

@@ -176,9 +176,9 @@ class Management:
         self.count += 1
         self.sender.post(Message(properties={"operation": operation, "type": type_, **properties},
                                  body={} if body is None else body, reply_to=self.reply_to,
-                                 correlation_id=self.count))
+                                 correlation_id=str(self.count)))
         reply = self.receiver.get().accept().message
-        assert reply.correlation_id == self.count
+        assert reply.correlation_id == str(self.count)
         return reply
 
     def query(self, type_, attributes=()):

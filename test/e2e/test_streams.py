@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Messages that are sent on before they have come whole."""
+
+import pytest
+from proton import Delivery, Message
+
+BODY = bytes(i * 7 % 251 for i in range(5000)) * 400
+
+
+@pytest.mark.parametrize("settled", [False, True], ids=["unsettled", "settled"])
+@pytest.mark.parametrize("count", [2, 5])
+def test_a_large_multicast_message_reaches_every_consumer_whole(routers, settled, count):
+    router = routers("R", mode="standalone")
+    receivers = [router.receiver("mc/x") for _ in range(count)]
+    sender = router.sender("mc/x").wait_credit()
+    sent = sender.post_all([Message(body=BODY), Message(body="after")] * 3, settled=settled)
+    for r in receivers:
+        assert r.take_all(6) == [BODY, "after"] * 3
+    assert [s.outcome() for s in sent] == [None if settled else Delivery.ACCEPTED] * 6
