@@ -230,11 +230,23 @@ static bool matches(struct search *s, struct str name, struct str identity)
     return by_name || by_identity || (s->name.len == 0 && s->identity.len == 0);
 }
 
+static struct mgmt_entity *entity_with(const struct mgmt_type *t,
+                                       const struct amqp_val *const *values)
+{
+    struct mgmt_entity *e = mgmt_entity_new(t);
+
+    for (int i = 0; t->attrs[i].name; i++) {
+        amqp_val_free(e->values[i]);
+        e->values[i] = values[i] ? amqp_val_copy(values[i]) : NULL;
+    }
+    return e;
+}
+
 // What UPDATE asks for, less what is so already: tools send back what they have read.
 static struct amqp_val *check_changes(struct call *c, const struct mgmt_type *t,
                                       const struct amqp_val *const *values)
 {
-    struct mgmt_entity *scratch = mgmt_entity_new(t);
+    struct mgmt_entity *scratch = entity_with(t, values);
     struct amqp_val *changes = amqp_val_map();
     struct why why = {""};
     int err = 0;
@@ -258,6 +270,8 @@ static struct amqp_val *check_changes(struct call *c, const struct mgmt_type *t,
                                              : amqp_val_null());
         free(key);
     }
+    if (err == 0 && changes->count > 0)
+        err = mgmt_entity_check(scratch, &why);
     mgmt_entity_free(scratch);
     if (err == 0)
         return changes;

@@ -246,6 +246,51 @@ TEST(update_refuses_with_words_and_changes_nothing)
     store_free(s);
 }
 
+static void each_module(void *user, mgmt_emit *emit, void *to)
+{
+    const struct mgmt_type *t = user;
+    struct mgmt_entity *e = mgmt_entity_new(t);
+
+    for (int i = 0; t->attrs[i].name; i++) {
+        if (i < 2 || strcmp(t->attrs[i].name, "module") == 0) {
+            amqp_val_free(e->values[i]);
+            e->values[i] = amqp_val_string(STR("SERVER"));
+        }
+    }
+    emit(to, (const struct amqp_val *const *)e->values);
+    mgmt_entity_free(e);
+}
+
+static int update_module(void *user, struct str identity, const struct amqp_val *changes,
+                         struct why *why)
+{
+    (void)user;
+    (void)why;
+    CHECK_STR(identity, "SERVER");
+    CHECK_STR(amqp_val_str(amqp_val_get(changes, "enable")), "error");
+    return 0;
+}
+
+TEST(update_is_checked_as_a_whole)
+{
+    const struct mgmt_type *log = mgmt_find_type(STR("log"));
+    struct mgmt_provider p = {
+        .type = log, .user = (void *)(uintptr_t)log, .each = each_module, .update = update_module};
+    struct store *s = store_new(config);
+    struct ask_row bad = {
+        "{\"operation\": \"UPDATE\", \"type\": \"log\", \"name\": \"SERVER\"}",
+        "{\"enable\": \"loud\"}", 400,
+        "enable: 'loud' is no level; a comma list of debug, info, warning, error, "
+        "critical, each with an optional +, or none or default is needed",
+        "{}"};
+    struct ask_row good = {bad.properties, "{\"enable\": \"error\"}", 200, "OK", NULL};
+
+    mgmt_agent_add(s->agent, &p);
+    check_ask(s, &bad);
+    check_ask(s, &good);
+    store_free(s);
+}
+
 TEST(delete_takes_away_and_says_so_without_a_body)
 {
     static const struct ask_row rows[] = {
@@ -274,4 +319,4 @@ TEST_MAIN(CASE(read_finds_by_name_by_identity_and_by_both), CASE(what_read_canno
           CASE(an_error_of_the_provider_becomes_a_status),
           CASE(update_changes_what_may_change_and_answers_with_the_whole),
           CASE(update_of_nothing_calls_nobody), CASE(update_refuses_with_words_and_changes_nothing),
-          CASE(delete_takes_away_and_says_so_without_a_body))
+          CASE(update_is_checked_as_a_whole), CASE(delete_takes_away_and_says_so_without_a_body))

@@ -116,6 +116,14 @@ static void remember_profile(struct part *p, const struct part *profile)
     p->has_certificate = mgmt_entity_cstr(profile->entity, "certFile") != NULL;
 }
 
+// Files that are not there are the fault of who names them.
+static int read_profile(const struct net_tls_opts *opts, struct net_tls **out, struct why *why)
+{
+    int err = net_tls_new(opts, out, why);
+
+    return err == ERR_IO ? ERR_INVALID : err;
+}
+
 static int tls_with(const struct part *p, const struct part *profile, struct net_tls **out,
                     struct why *why)
 {
@@ -125,7 +133,7 @@ static int tls_with(const struct part *p, const struct part *profile, struct net
     opts.require_peer =
         opts.is_server && (mgmt_entity_bool(p->entity, "authenticatePeer") ||
                            str_is(mgmt_entity_str(p->entity, "saslMechanisms"), "EXTERNAL"));
-    return net_tls_new(&opts, out, why);
+    return read_profile(&opts, out, why);
 }
 
 // The TLS that an entity's sslProfile asks for; none without one.
@@ -333,7 +341,7 @@ static int start(struct part *p, struct why *why)
     // A profile is read when it is used, but a bad one should be told at once.
     struct net_tls_opts opts = profile_opts(p);
     struct net_tls *tls = NULL;
-    int err = net_tls_new(&opts, &tls, why);
+    int err = read_profile(&opts, &tls, why);
 
     net_tls_unref(tls);
     return err;

@@ -382,6 +382,7 @@ void outgoing_take(struct outgoing *o); // it will send the stored bytes, from t
 void outgoing_queue(struct outgoing *o, struct router_link *l);
 void outgoing_wait(struct outgoing *o, struct address *a);
 void outgoing_adopt(struct outgoing *o, struct router_link *l, struct amqp_delivery *ad);
+void outgoing_count(struct router_link *l, bool is_presettled); // one more goes out on it
 bool outgoing_begin(struct outgoing *o, struct router_link *l);
 bool outgoing_write(struct outgoing *o);
 void outgoing_advance(struct outgoing *o, size_t taken);

@@ -30,30 +30,41 @@ static void arrived_whole(struct router_link *l)
         amqp_link_grant(l->amqp, 1);
 }
 
-static void count_outcome(struct router *r, struct router_link *in, enum amqp_outcome_type type)
+static uint64_t *counter_of(struct router_link *l, enum amqp_outcome_type type)
 {
     switch (type) {
     case AMQP_ACCEPTED:
-        r->stats.accepted++;
-        in->accepted++;
-        break;
+        return &l->accepted;
     case AMQP_REJECTED:
-        r->stats.rejected++;
-        in->rejected++;
-        break;
+        return &l->rejected;
     case AMQP_RELEASED:
-        r->stats.released++;
-        in->released++;
-        break;
+        return &l->released;
     case AMQP_MODIFIED:
-        r->stats.modified++;
-        in->modified++;
-        break;
+        return &l->modified;
     case AMQP_NO_OUTCOME:
     case AMQP_RECEIVED:
     case AMQP_OTHER_OUTCOME:
         break;
     }
+    return NULL;
+}
+
+static void count_on_link(struct router_link *l, enum amqp_outcome_type type)
+{
+    uint64_t *counter = counter_of(l, type);
+
+    if (counter)
+        (*counter)++;
+}
+
+// At the ingress, where each delivery counts once.
+static void count_outcome(struct router *r, struct router_link *in, enum amqp_outcome_type type)
+{
+    count_on_link(in, type);
+    r->stats.accepted += type == AMQP_ACCEPTED;
+    r->stats.rejected += type == AMQP_REJECTED;
+    r->stats.released += type == AMQP_RELEASED;
+    r->stats.modified += type == AMQP_MODIFIED;
 }
 
 static void count_end(struct router *r, struct router_link *in, bool is_presettled,
@@ -725,6 +736,7 @@ static void copy_updated(struct outgoing *o, const struct amqp_event *ev)
         o->amqp = NULL;
     }
     conn_mark(o->link->conn);
+    count_on_link(o->link, outcome.type);
     if (outcome.type == AMQP_RELEASED && d->resend && o->is_written) {
         outgoing_resend(o);
         return;

@@ -140,8 +140,7 @@ static void send_direct(struct router *r, struct arrival *a, struct router_link 
         outgoing_adopt(o, l, ad);
     taken = amqp_delivery_write(ad, iov, 2, true, &done);
     conn_mark(l->conn);
-    l->delivery_count++;
-    l->presettled += a->is_presettled;
+    outgoing_count(l, a->is_presettled);
     a->was_sent = true;
     if (done) {
         if (o)

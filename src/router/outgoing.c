@@ -135,6 +135,16 @@ void outgoing_adopt(struct outgoing *o, struct router_link *l, struct amqp_deliv
     l->sent_count++;
 }
 
+void outgoing_count(struct router_link *l, bool is_presettled)
+{
+    l->delivery_count++;
+    l->presettled += is_presettled;
+    if (l->address && l->conn->role != ROUTER_ROLE_SHARD) {
+        l->address->egress++;
+        l->conn->router->stats.egress++;
+    }
+}
+
 bool outgoing_begin(struct outgoing *o, struct router_link *l)
 {
     struct delivery *d = o->delivery;
@@ -142,12 +152,9 @@ bool outgoing_begin(struct outgoing *o, struct router_link *l)
 
     if (l->kind == LINK_INSIDE)
         return stream_begin(o, l);
-    l->delivery_count++;
-    l->presettled += d->is_presettled;
+    outgoing_count(l, d->is_presettled);
     outgoing_adopt(o, l, amqp_delivery_begin(l->amqp, settled, d->format, o));
     l->current = o;
-    if (l->address && l->conn->role != ROUTER_ROLE_SHARD)
-        l->address->egress++;
     return outgoing_write(o);
 }
 
