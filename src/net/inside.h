@@ -86,6 +86,7 @@ struct net_stream {
     bool is_full;           // the socket took less than there was
     bool is_parked;         // its engine has no room
     bool is_ended, is_shut; // no more comes from the peer; no more goes to it
+    bool is_leaving;        // its engine is done with, its last words are not sent
     int error;
     struct net_listener *listener; // until the engine is there
     struct net_connector *connector;

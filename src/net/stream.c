@@ -351,6 +351,14 @@ static void finish(struct net_stream *s)
     linger(s);
 }
 
+// The engine is done with, its last words are not sent: a peer that does not read them is dropped.
+static void wait_for_last_words(struct net_stream *s)
+{
+    if (!s->is_leaving)
+        heap_set(&s->loop->timers, &s->timer.timer, mono_add_ms(s->loop->now, LINGER_MS));
+    s->is_leaving = true;
+}
+
 void stream_flush(struct net_stream *s)
 {
     struct buf *out;
@@ -375,6 +383,9 @@ void stream_flush(struct net_stream *s)
             shut(s);
         if (s->state != STREAM_RUNNING)
             return;
+    } else if (s->ops->is_finished(s->engine)) {
+        wait_for_last_words(s);
+        return;
     }
     heap_set(&s->loop->timers, &s->timer.timer, s->ops->deadline(s->engine));
 }
@@ -674,6 +685,10 @@ void stream_timer(struct net_stream *s)
 {
     if (s->state != STREAM_RUNNING) {
         fail(s, "the TLS handshake did not end in time");
+        return;
+    }
+    if (s->is_leaving) {
+        fail(s, "the peer does not read");
         return;
     }
     s->ops->tick(s->engine, s->loop->now);
