@@ -3,12 +3,13 @@
 
 import hashlib
 import os
+import pathlib
 import socket
 import threading
 import time
 
 import pytest
-from harness import TIMEOUT, Management, free_port, inter_router, link_to
+from harness import SKROUTERD, TIMEOUT, Management, free_port, inter_router, link_to
 
 
 def listener(port, address="echo", **attributes):
@@ -63,12 +64,12 @@ def echo(s):
     s.shutdown(socket.SHUT_WR)
 
 
-def connect(port):
+def connect(port, host="127.0.0.1"):
     """As soon as something listens there."""
     end = time.monotonic() + TIMEOUT
     while True:
         try:
-            s = socket.create_connection(("127.0.0.1", port), TIMEOUT)
+            s = socket.create_connection((host, port), TIMEOUT)
             s.settimeout(TIMEOUT)
             return s
         except ConnectionRefusedError:
@@ -84,8 +85,8 @@ def receive_all(s):
     return b"".join(parts)
 
 
-def exchange(port, data=b"hello"):
-    with connect(port) as s:
+def exchange(port, data=b"hello", host="127.0.0.1"):
+    with connect(port, host) as s:
         s.sendall(data)
         s.shutdown(socket.SHUT_WR)
         assert receive_all(s) == data
@@ -112,3 +113,406 @@ def test_what_is_sent_comes_back_and_a_half_close_is_one(routers, length):
     _, _, port = service(routers, length)
     exchange(port)
     exchange(port, os.urandom(3_000_000))
+
+
+@pytest.mark.parametrize("length", [1, 2])
+def test_large_transfers_both_ways_at_once_arrive_whole(routers, length):
+    size, sums = 24 << 20, []
+    down = os.urandom(1 << 20) * (size >> 20)
+
+    def serve(s):
+        writer = threading.Thread(target=s.sendall, args=(down,))
+        writer.start()
+        sums.append(hashlib.sha256(receive_all(s)).hexdigest())
+        writer.join()
+        s.shutdown(socket.SHUT_WR)
+
+    _, _, port = service(routers, length, serve)
+    up = os.urandom(1 << 20) * (size >> 20)
+    with connect(port) as s:
+        writer = threading.Thread(target=lambda: (s.sendall(up), s.shutdown(socket.SHUT_WR)))
+        writer.start()
+        got = receive_all(s)
+        writer.join()
+    assert hashlib.sha256(got).hexdigest() == hashlib.sha256(down).hexdigest()
+    assert sums == [hashlib.sha256(up).hexdigest()]
+
+
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_the_server_may_speak_first_and_end_first(routers, length):
+    got = []
+
+    def serve(s):
+        s.sendall(b"welcome")
+        s.shutdown(socket.SHUT_WR)
+        got.append(receive_all(s))
+
+    _, _, port = service(routers, length, serve)
+    with connect(port) as s:
+        assert receive_all(s) == b"welcome"
+        s.sendall(b"after your end")
+        s.shutdown(socket.SHUT_WR)
+        s.recv(1)
+    wait(lambda: got == [b"after your end"])
+
+
+def wait(condition, timeout=TIMEOUT):
+    end = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < end, "it did not come true"
+        threading.Event().wait(0.01)
+
+
+def reset(s):
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    s.close()
+
+
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_a_reset_of_the_server_resets_the_client(routers, length):
+    def serve(s):
+        s.recv(100)
+        reset(s)
+
+    _, _, port = service(routers, length, serve)
+    with connect(port) as s:
+        s.sendall(b"go")
+        with pytest.raises(ConnectionResetError):
+            while s.recv(100):
+                pass
+
+
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_a_reset_of_the_client_resets_the_server(routers, length):
+    ends = []
+
+    def serve(s):
+        s.sendall(b"ready")
+        try:
+            ends.append(s.recv(100))
+        except ConnectionResetError:
+            ends.append("reset")
+
+    _, _, port = service(routers, length, serve)
+    s = connect(port)
+    assert s.recv(100) == b"ready"
+    reset(s)
+    wait(lambda: ends == ["reset"])
+
+
+def test_without_a_consumer_there_is_no_socket(routers):
+    port = free_port()
+    link = free_port()
+    a = routers("A", entities=[listener(port), inter_router(link)])
+    m = Management(a)
+    (row,) = m.query("tcpListener")
+    assert row["operStatus"] == "down" and "no consumer" in row["connectionMsg"]
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port))
+    server = Server(echo)
+    b = routers("B", entities=[link_to(link), connector(server.port)])
+    exchange(port)
+    assert m.query("tcpListener")[0]["operStatus"] == "up"
+    b.kill()
+    a.log.wait("not listening name=l-echo")
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port))
+    m.close()
+
+
+@pytest.mark.parametrize("length", [1, 2])
+def test_a_server_that_refuses_is_taken_out_until_it_is_back(routers, length):
+    made, server, port = service(routers, length)
+    exchange(port)
+    server.close()
+    with connect(port) as s:
+        s.settimeout(TIMEOUT)
+        assert receive_all(s) == b""
+    made[0].log.wait("not listening name=l-echo")
+    m = Management(made[-1])
+    (row,) = m.query("tcpConnector")
+    assert row["operStatus"] == "down" and "refused" in row["connectionMsg"]
+    m.close()
+    server = Server(echo, server.port)
+    exchange(port)
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_client_is_sent_to_a_server_that_answers(routers, apart):
+    dead, alive, port, link = free_port(), Server(echo), free_port(), free_port()
+    entities = [listener(port), connector(dead), inter_router(link)]
+    if apart:
+        a = routers("A", entities=entities)
+        routers("B", entities=[link_to(link), connector(alive.port)])
+        a.wait_reaches("B")
+    else:
+        routers("A", entities=entities + [connector(alive.port)])
+    for _ in range(6):
+        exchange(port)
+
+
+def test_connections_are_shared_by_those_that_are_open(routers):
+    servers = [Server(echo), Server(echo)]
+    port = free_port()
+    routers("A", entities=[listener(port)] + [connector(s.port) for s in servers])
+    held = []
+    for _ in range(8):
+        s = connect(port)
+        s.sendall(b"x")
+        assert s.recv(1) == b"x"
+        held.append(s)
+    assert [s.accepted for s in servers] == [4, 4]
+    for s in held:
+        s.close()
+
+
+@pytest.mark.parametrize("length", [1, 2])
+def test_a_slow_reader_holds_up_nobody_else_and_not_much_memory(routers, length):
+    stop = threading.Event()
+
+    def serve(s):
+        if s.recv(1) == b"f":
+            block = bytes(1 << 20)
+            while not stop.is_set():
+                s.sendall(block)
+        else:
+            echo(s)
+
+    made, _, port = service(routers, length, serve)
+    with connect(port) as s:
+        s.sendall(b"e")
+    before = [r.resident_kib() for r in made]
+    slow = []
+    for _ in range(4):
+        s = connect(port)
+        s.sendall(b"f")
+        slow.append(s)
+    for _ in range(20):
+        with connect(port) as s:
+            s.sendall(b"e")
+            s.sendall(b"quick")
+            s.shutdown(socket.SHUT_WR)
+            assert receive_all(s) == b"quick"
+    assert all(r.resident_kib() - b < 24 * 1024 for r, b in zip(made, before))
+    stop.set()
+    for s in slow:
+        s.close()
+
+
+def test_a_thousand_short_connections_leave_nothing_behind(routers):
+    made, _, port = service(routers, 2)
+
+    def burst(count):
+        for _ in range(count):
+            exchange(port, b"short")
+
+    burst(300)
+    before = [(r.resident_kib(), descriptors(r)) for r in made]
+    threads = [threading.Thread(target=burst, args=(250,)) for _ in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    wait(lambda: [descriptors(r) for r in made] == [d for _, d in before])
+    if not is_sanitized():  # which keeps freed memory for a while
+        assert all(r.resident_kib() - b < 1024 for r, (b, _) in zip(made, before))
+    m = Management(made[0])
+    (row,) = m.query("tcpListener")
+    assert (row["connectionsOpened"], row["connectionsClosed"]) == (1300, 1300)
+    assert m.query("tcpConnection") == []
+    m.close()
+
+
+def is_sanitized():
+    return b"__asan_init" in pathlib.Path(SKROUTERD).read_bytes()
+
+
+def descriptors(router):
+    return len(os.listdir("/proc/%d/fd" % router.process.pid))
+
+
+def test_the_death_of_a_router_ends_its_connections_and_new_ones_go_round(routers):
+    server, port = Server(echo), free_port()
+    pa, pb = free_port(), free_port()
+    routers("A", entities=[listener(port), inter_router(pa)])
+    b = routers("B", entities=[inter_router(pb), link_to(pa)])
+    c = routers("C", entities=[link_to(pb), link_to(pa, cost=10), connector(server.port)])
+    c.wait_reaches("A", "B")
+    s = connect(port)
+    s.sendall(b"x")
+    assert s.recv(1) == b"x"
+    b.kill()
+    s.settimeout(TIMEOUT)
+    try:
+        assert s.recv(1) == b""
+    except ConnectionResetError:
+        pass
+    exchange(port)
+
+
+@pytest.mark.parametrize("drop", [True, False])
+@pytest.mark.parametrize("kind", ["tcpListener", "tcpConnector"])
+def test_deleting_a_service_drops_its_connections_or_leaves_them(routers, kind, drop):
+    server, port = Server(echo), free_port()
+    a = routers("A", entities=[listener(port), connector(server.port)], dropTcpConnections=drop)
+    s = connect(port)
+    s.sendall(b"x")
+    assert s.recv(1) == b"x"
+    m = Management(a)
+    name = m.query(kind, ["name"])[0]["name"]
+    assert m.request("DELETE", "io.skupper.router." + kind, name=name).properties[
+        "statusCode"] == 204
+    if drop:
+        try:
+            assert s.recv(1) == b""
+        except ConnectionResetError:
+            pass
+    else:
+        s.sendall(b"y")
+        assert s.recv(1) == b"y"
+        assert len(m.query("tcpConnection")) == 2
+        s.close()
+    wait(lambda: m.query("tcpConnection") == [])
+    with pytest.raises(ConnectionRefusedError):
+        while True:
+            socket.create_connection(("127.0.0.1", port)).close()
+    m.close()
+
+
+def test_services_are_created_by_management(routers):
+    a, server, port = routers("A"), Server(echo), free_port()
+    m = Management(a)
+    for entity in (connector(server.port), listener(port)):
+        kind, attributes = entity
+        reply = m.request("CREATE", "io.skupper.router." + kind, attributes,
+                          name=attributes["name"])
+        assert reply.properties["statusCode"] == 201, reply.properties
+    exchange(port, b"12345")
+    wait(lambda: m.query("tcpListener")[0]["connectionsClosed"] == 1)
+    (row,) = m.query("tcpListener")
+    assert (row["bytesIn"], row["bytesOut"], row["operStatus"]) == (5, 5, "up")
+    (row,) = m.query("tcpConnector")
+    assert (row["bytesIn"], row["bytesOut"], row["operStatus"]) == (5, 5, "up")
+    m.close()
+
+
+def test_a_port_in_use_is_a_status_until_it_is_free(routers):
+    taken = socket.socket()
+    taken.bind(("127.0.0.1", 0))
+    taken.listen()
+    port, server = taken.getsockname()[1], Server(echo)
+    a = routers("A", entities=[listener(port), connector(server.port)])
+    m = Management(a)
+    (row,) = m.query("tcpListener")
+    assert row["operStatus"] == "down" and "in use" in row["connectionMsg"]
+    taken.close()
+    exchange(port)
+    assert m.query("tcpListener")[0]["connectionMsg"] == ""
+    m.close()
+
+
+def test_open_connections_can_be_looked_at(routers):
+    made, _, port = service(routers, 2)
+    s = connect(port)
+    s.sendall(b"hello")
+    assert s.recv(5) == b"hello"
+    rows = []
+    for r in made:
+        m = Management(r)
+        rows += m.query("tcpConnection")
+        m.close()
+    near, far = rows
+    assert near["direction"] == "in" and far["direction"] == "out"
+    assert near["host"] == "127.0.0.1:%d" % s.getsockname()[1]
+    assert {near["state"], far["state"]} == {"open"}
+    assert [near["bytesIn"], near["bytesOut"], far["bytesIn"], far["bytesOut"]] == [5] * 4
+    s.close()
+
+
+def test_priority_takes_the_highest_address_that_is_there(routers):
+    low, high, port = Server(lambda s: s.sendall(b"low")), Server(lambda s: s.sendall(b"high")), \
+        free_port()
+    a = routers("A", entities=[
+        ["tcpListener", {"name": "l", "host": "127.0.0.1", "port": port,
+                         "multiAddressStrategy": "priority"}],
+        ["listenerAddress", {"name": "la", "address": "low", "value": 1, "listener": "l"}],
+        ["listenerAddress", {"name": "lb", "address": "high", "value": 2, "listener": "l"}],
+        connector(low.port, "low"), connector(high.port, "high")])
+    with connect(port) as s:
+        assert receive_all(s) == b"high"
+    m = Management(a)
+    m.request("DELETE", "io.skupper.router.tcpConnector", name="c-high-%d" % high.port)
+    with connect(port) as s:
+        assert receive_all(s) == b"low"
+    assert {r["name"]: r["connectionsOpened"] for r in m.query("listenerAddress")} == \
+        {"la": 1, "lb": 1}
+    m.close()
+
+
+def test_weights_share_the_connections(routers):
+    one, two, port = Server(lambda s: s.sendall(b"1")), Server(lambda s: s.sendall(b"2")), \
+        free_port()
+    routers("A", entities=[
+        ["tcpListener", {"name": "l", "host": "127.0.0.1", "port": port,
+                         "multiAddressStrategy": "weighted"}],
+        ["listenerAddress", {"name": "la", "address": "one", "value": 1, "listener": "l"}],
+        ["listenerAddress", {"name": "lb", "address": "two", "value": 3, "listener": "l"}],
+        connector(one.port, "one"), connector(two.port, "two")])
+    got = []
+    for _ in range(400):
+        with connect(port) as s:
+            got.append(receive_all(s))
+    assert 50 <= got.count(b"1") <= 150
+
+
+@pytest.mark.parametrize("host", ["::1", "localhost"])
+def test_services_over_ipv6_and_names(routers, host):
+    # A name may have several addresses: the server is at the last one.
+    family, _, _, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[-1]
+    server = socket.create_server(address[:2], family=family)
+    threading.Thread(target=lambda: echo(server.accept()[0]), daemon=True).start()
+    port = free_port()
+    routers("A", entities=[listener(port, host=host), connector(
+        server.getsockname()[1], host=host)])
+    exchange(port, host=host)
+
+
+def test_a_name_that_does_not_resolve_is_a_status(routers):
+    port = free_port()
+    a = routers("A", entities=[listener(port), connector(1, host="no.such.host.invalid")])
+    with connect(port) as s:
+        assert receive_all(s) == b""
+    m = Management(a)
+    (row,) = m.query("tcpConnector")
+    assert row["operStatus"] == "down" and "no.such.host.invalid" in row["connectionMsg"]
+    m.close()
+
+
+@pytest.mark.parametrize("listens,connects", [("A", "E"), ("E", "A"), ("E", "F")])
+def test_services_reach_edge_routers_and_back(routers, listens, connects):
+    server, port, inter, edge = Server(echo), free_port(), free_port(), free_port()
+    entities = {"A": [inter_router(inter), ["listener", {
+        "name": "edges", "host": "127.0.0.1", "port": edge, "role": "edge"}]],
+        "E": [link_to(edge, role="edge")], "F": [link_to(edge, role="edge")]}
+    entities[listens].append(listener(port))
+    entities[connects].append(connector(server.port))
+    routers("A", entities=entities["A"])
+    for name in "EF":
+        routers(name, mode="edge", entities=entities[name])
+    exchange(port)
+    exchange(port, os.urandom(3_000_000))
+    held = [connect(port) for _ in range(3)]
+    for s in held:
+        s.sendall(b"x")
+    for s in held:
+        assert s.recv(1) == b"x"
+        s.close()
+
+
+def test_half_closed_and_idle_connections_end_after_their_time(routers):
+    server, port = Server(lambda s: s.recv(1) and s.recv(1)), free_port()
+    routers("A", entities=[listener(port, idleTimeoutSeconds=1), connector(server.port)])
+    with connect(port) as s:
+        s.sendall(b"x")
+        with pytest.raises(ConnectionResetError):
+            s.recv(1)
