@@ -126,7 +126,7 @@ struct router_link {
     bool is_resend;     // qd.resend-released
     bool wants_settled; // out: the consumer asked for pre-settled deliveries only
     bool is_proxy;      // stands for another router's consumers or producers
-    bool is_far;        // a shard's proxy: what it stands for is beyond its hub
+    bool is_far;        // out, of an edge or a shard: nearer ones come first
     uint8_t told;       // in, of an edge: what it has heard of destinations elsewhere
     struct address *proxied;
     uint8_t priority;

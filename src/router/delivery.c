@@ -337,6 +337,8 @@ void delivery_done(struct delivery *d)
     if (d->amqp) {
         amqp_delivery_settle(d->amqp, &outcome);
         d->amqp = NULL;
+        if (in && !d->is_complete)
+            arrived_whole(in); // its rest is swallowed without a word
     }
     if (d->source)
         stream_settled(d);

@@ -44,6 +44,18 @@ static bool is_proxied(const struct address *a, bool by_shard)
     return class == 'M' || (by_shard && (class == 'L' || class == 'T'));
 }
 
+enum { TOLD_NOTHING, TOLD_NEAR, TOLD_FAR };
+
+static void all_changed(struct router *r)
+{
+    struct str key;
+    void *value;
+    size_t at = 0;
+
+    while (map_next(&r->addresses, &at, &key, &value))
+        address_changed(r, value);
+}
+
 // -------------------------------------------------------------------------------------- interior
 
 static void accept_downlink(struct router_conn *c, struct amqp_link *al)
@@ -70,8 +82,10 @@ static void accept_tracking(struct router_conn *c, struct amqp_link *al)
     list_for_each (node, &c->links) {
         struct router_link *producer = list_entry(node, struct router_link, on_conn);
 
-        if (producer->address && !producer->is_out)
-            address_changed(c->router, producer->address);
+        if (!producer->address || producer->is_out)
+            continue;
+        producer->told = TOLD_NOTHING;
+        address_changed(c->router, producer->address);
     }
 }
 
@@ -118,9 +132,10 @@ void edge_mesh(struct router_link *l, struct str bytes)
     if (amqp_val_read(&at, 100, &map) < 0)
         return;
     id = amqp_val_str(amqp_val_get(map, "meshid"));
-    if (id.len == RNG_ID_LEN) {
+    if (id.len == RNG_ID_LEN && !str_is(id, c->mesh)) {
         memcpy(c->mesh, id.ptr, id.len);
         c->mesh[RNG_ID_LEN] = '\0';
+        all_changed(c->router); // who is elsewhere, seen from its mesh
     }
     amqp_val_free(map);
 }
@@ -157,8 +172,6 @@ static bool is_far(const struct address *a, const struct router_conn *shard)
     }
     return true;
 }
-
-enum { TOLD_NOTHING, TOLD_NEAR, TOLD_FAR };
 
 // A shard also hears how far they are and the treatment that the network gave the address.
 static void put_tracking(struct amqp_writer *w, const struct address *a, uint8_t told,
@@ -317,9 +330,6 @@ static void activate(struct router_conn *c)
     struct router *r = c->router;
     struct address *up = address_obtain_key(r, STR("Up"));
     struct router_link *l = NULL;
-    struct str key;
-    void *value;
-    size_t at = 0;
 
     r->uplink = c;
     l = open_link(c, LINK_UPLINK, true, STR_NONE, NULL, 0);
@@ -330,8 +340,7 @@ static void activate(struct router_conn *c)
         open_link(c, LINK_DOWNLINK, false, str_of(r->id), CAPABILITY_DOWNLINK, LINK_CAPACITY);
         announce_mesh(c);
     }
-    while (map_next(&r->addresses, &at, &key, &value))
-        address_changed(r, value);
+    all_changed(r);
 }
 
 void edge_opened(struct router_conn *c)
@@ -389,6 +398,7 @@ static void tracked(struct router *r, const struct amqp_val *body)
 
     if (!a || !a->proxy_out || !flag || flag->type != AMQP_BOOL)
         return;
+    a->proxy_out->is_far = true; // farther than anybody here
     if (r->mode == ROUTER_SHARD)
         tracked_by_hub(r, a, body);
     if (flag->b && !a->proxy_out->address) {

@@ -554,6 +554,101 @@ TEST(what_a_lost_router_may_have_seen_is_modified_and_what_it_cannot_is_released
     net_end(&n);
 }
 
+// Begins a message and leaves it open.
+static struct amqp_delivery *begin_stream(struct client *c, int link, const char *to, size_t len)
+{
+    char *body = xcalloc(1, len + 1);
+    struct amqp_delivery *d;
+    struct amqp_writer w;
+    struct iovec part;
+    bool done;
+
+    memset(body, 'x', len);
+    amqp_writer_init(&w);
+    put_message(&w, NULL, to, body);
+    part = (struct iovec){w.buf, w.len - 1};
+    CHECK(can_send(c, link));
+    d = amqp_delivery_begin(c->links[link], false, 0, NULL);
+    CHECK_EQ(amqp_delivery_write(d, &part, 1, false, &done), w.len - 1);
+    net_run(c->net);
+    amqp_writer_fini(&w);
+    free(body);
+    return d;
+}
+
+static void end_stream(struct client *c, struct amqp_delivery *d)
+{
+    struct iovec part = {(void *)(uintptr_t) "x", 1};
+    bool done;
+
+    CHECK_EQ(amqp_delivery_write(d, &part, 1, true, &done), 1);
+    net_run(c->net);
+}
+
+TEST(a_stream_is_passed_on_before_it_has_ended)
+{
+    struct net n;
+    struct client *a, *c;
+    struct amqp_delivery *d;
+    int s;
+
+    line(&n);
+    a = client_of(&n, n.routers[0]);
+    c = client_of(&n, n.routers[2]);
+    receiver(c, "closest/x", 10);
+    net_pass(&n, 2000);
+    s = sender(a, "closest/x");
+    d = begin_stream(a, s, NULL, 200000);
+    CHECK(c->body_len > 190000 && c->received == 0);
+    end_stream(a, d);
+    CHECK_EQ(c->received, 1);
+    CHECK_HEARD(a, "accepted");
+    net_end(&n);
+}
+
+TEST(a_stream_that_breaks_off_is_taken_back_at_the_other_end)
+{
+    struct net n;
+    struct client *a, *c;
+
+    line(&n);
+    a = client_of(&n, n.routers[0]);
+    c = client_of(&n, n.routers[2]);
+    receiver(c, "closest/x", 10);
+    net_pass(&n, 2000);
+    begin_stream(a, sender(a, "closest/x"), NULL, 200000);
+    CHECK(c->body_len > 190000);
+    client_end(a);
+    CHECK_HEARD(c, "aborted");
+    CHECK_EQ(c->received, 0);
+    net_end(&n);
+}
+
+// The next router answers before the stream has ended; its links must not run out of credit.
+TEST(streams_that_are_released_halfway_leave_their_links_usable)
+{
+    struct net n;
+    struct client *a, *c;
+    int s;
+
+    line(&n);
+    a = client_of(&n, n.routers[0]);
+    s = sender(a, NULL);
+    for (int i = 0; i < 300; i++) {
+        begin_stream(a, s, "_topo/0/B/nobody", 70000);
+        CHECK_HEARD(a, "released");
+    }
+    c = client_of(&n, n.routers[2]);
+    receiver(c, "closest/x", 10);
+    net_pass(&n, 2000);
+    for (int i = 0; i < 3; i++) {
+        end_stream(a, begin_stream(a, s, "closest/x", 200000));
+        CHECK_HEARD(a, "accepted");
+    }
+    CHECK_EQ(c->received, 3);
+    net_end(&n);
+}
+
 TEST(the_local_and_topological_forms_reach_the_routers_they_name)
 {
     struct net n;
@@ -620,5 +715,8 @@ TEST_MAIN(CASE(a_sender_has_credit_only_while_there_is_somebody_to_send_to),
           CASE(balanced_weighs_cost_against_what_is_outstanding),
           CASE(multicast_reaches_everybody_once_in_a_ring),
           CASE(what_a_lost_router_may_have_seen_is_modified_and_what_it_cannot_is_released),
+          CASE(a_stream_is_passed_on_before_it_has_ended),
+          CASE(a_stream_that_breaks_off_is_taken_back_at_the_other_end),
+          CASE(streams_that_are_released_halfway_leave_their_links_usable),
           CASE(the_local_and_topological_forms_reach_the_routers_they_name),
           CASE(a_message_that_walked_farther_than_the_network_is_wide_is_released))

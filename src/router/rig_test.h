@@ -210,6 +210,7 @@ static inline struct router *net_router(struct net *n, const char *id, enum rout
 
     while (n->routers[i])
         CHECK(++i < NET_ROUTERS);
+    o.seed += (uint64_t)i;
     n->routers[i] = router_new(&o, n->now);
     router_stats(n->routers[i], &stats);
     n->own_links[i] = stats.links;

@@ -1,0 +1,372 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "router/rig_test.h"
+
+// An interior router I and edge routers E, F joined to it.
+static void star(struct net *n, int edges)
+{
+    net_begin(n);
+    net_router(n, "I", ROUTER_INTERIOR);
+    for (int i = 0; i < edges; i++) {
+        net_router(n, (const char *[]){"E", "F"}[i], ROUTER_EDGE);
+        net_join(n, n->routers[1 + i], n->routers[0], ROUTER_ROLE_EDGE, 1);
+    }
+    net_pass(n, 200);
+}
+
+TEST(what_an_edge_has_nobody_for_goes_up_and_comes_down_elsewhere)
+{
+    struct net n;
+    struct client *a, *b, *i;
+    int s;
+
+    star(&n, 2);
+    a = client_of(&n, n.routers[1]);
+    b = client_of(&n, n.routers[2]);
+    i = client_of(&n, n.routers[0]);
+    receiver(b, "closest/b", 10);
+    receiver(i, "closest/i", 10);
+    s = sender(a, NULL);
+    send_text(a, s, "closest/b", "over two edges");
+    send_text(a, s, "closest/i", "up");
+    send_text(a, s, "closest/none", "lost");
+    CHECK_HEARD(b, "got(over two edges)");
+    CHECK_HEARD(i, "got(up)");
+    CHECK_HEARD(a, "accepted accepted released");
+    net_end(&n);
+}
+
+TEST(a_sender_at_an_edge_has_credit_when_the_interior_knows_somebody)
+{
+    struct net n;
+    struct client *a, *b;
+    int s, l;
+
+    star(&n, 2);
+    a = client_of(&n, n.routers[1]);
+    b = client_of(&n, n.routers[2]);
+    s = sender(a, "closest/x");
+    CHECK_EQ(amqp_link_credit(a->links[s]), 0);
+    l = receiver(b, "closest/x", 10);
+    CHECK_EQ(amqp_link_credit(a->links[s]), 250);
+    send_text(a, s, NULL, "x");
+    CHECK_HEARD(b, "got(x)");
+    CHECK_HEARD(a, "accepted");
+    amqp_link_detach(b->links[l], NULL, NULL);
+    net_run(&n);
+    CHECK(amqp_link_is_draining(a->links[s]));
+    net_end(&n);
+}
+
+TEST(a_consumer_at_the_same_edge_gets_it_and_it_does_not_come_back_from_above)
+{
+    struct net n;
+    struct client *a, *b;
+    int s;
+
+    star(&n, 1);
+    a = client_of(&n, n.routers[1]);
+    b = client_of(&n, n.routers[1]);
+    receiver(b, "closest/x", 10);
+    receiver(b, "mc/x", 10);
+    s = sender(a, "closest/x");
+    send_text(a, s, NULL, "one");
+    s = sender(a, "mc/x");
+    send_text(a, s, NULL, "many");
+    CHECK_HEARD(b, "got(one) got(many)");
+    CHECK_HEARD(a, "accepted accepted");
+    net_end(&n);
+}
+
+TEST(closest_at_an_edge_is_who_is_at_the_edge)
+{
+    struct net n;
+    struct client *a, *here, *above;
+    int s;
+
+    star(&n, 1);
+    a = client_of(&n, n.routers[1]);
+    above = client_of(&n, n.routers[0]);
+    s = sender(a, "closest/x");
+    receiver(above, "closest/x", 10);
+    here = client_of(&n, n.routers[1]);
+    receiver(here, "closest/x", 10);
+    for (int i = 0; i < 6; i++)
+        send_text(a, s, NULL, "x");
+    CHECK_EQ(here->received, 6);
+    CHECK_EQ(above->received, 0);
+    client_end(here);
+    send_text(a, s, NULL, "y");
+    CHECK_EQ(above->received, 1);
+    net_end(&n);
+}
+
+TEST(multicast_reaches_edges_and_interior_once_each)
+{
+    struct net n;
+    struct client *a, *at[3];
+    int s;
+
+    star(&n, 2);
+    a = client_of(&n, n.routers[1]);
+    for (int i = 0; i < 3; i++) {
+        at[i] = client_of(&n, n.routers[i]);
+        receiver(at[i], "mc/x", 10);
+    }
+    s = sender(a, "mc/x");
+    send_text(a, s, NULL, "x");
+    for (int i = 0; i < 3; i++)
+        CHECK_HEARD(at[i], "got(x)");
+    s = sender(a, NULL);
+    send_text(a, s, "mc/x", "y");
+    for (int i = 0; i < 3; i++)
+        CHECK_HEARD(at[i], "got(y)");
+    CHECK_HEARD(a, "accepted accepted");
+    net_end(&n);
+}
+
+TEST(a_dynamic_address_at_an_edge_is_reached_from_everywhere)
+{
+    struct net n;
+    struct client *asker, *far;
+
+    star(&n, 1);
+    net_router(&n, "J", ROUTER_INTERIOR);
+    net_join(&n, n.routers[2], n.routers[0], ROUTER_ROLE_INTER_ROUTER, 1);
+    net_pass(&n, 5000);
+    asker = client_of(&n, n.routers[1]);
+    receiver(asker, NULL, 10);
+    CHECK(strncmp(asker->dynamic, "amqp:/_edge/E/temp.", 19) == 0);
+    far = client_of(&n, n.routers[2]);
+    send_text(far, sender(far, NULL), asker->dynamic, "answer");
+    CHECK_HEARD(asker, "got(answer)");
+    net_end(&n);
+}
+
+TEST(when_the_active_uplink_is_lost_another_takes_over)
+{
+    struct net n;
+    struct client *a, *b;
+    struct wire *first;
+    int s;
+
+    net_begin(&n);
+    net_router(&n, "I", ROUTER_INTERIOR);
+    net_router(&n, "J", ROUTER_INTERIOR);
+    net_router(&n, "E", ROUTER_EDGE);
+    net_join(&n, n.routers[0], n.routers[1], ROUTER_ROLE_INTER_ROUTER, 1);
+    first = net_join(&n, n.routers[2], n.routers[0], ROUTER_ROLE_EDGE, 1);
+    net_join(&n, n.routers[2], n.routers[1], ROUTER_ROLE_EDGE, 1);
+    net_pass(&n, 5000);
+    a = client_of(&n, n.routers[2]);
+    b = client_of(&n, n.routers[1]);
+    s = sender(a, "closest/x");
+    receiver(b, "closest/x", 10);
+    receiver(a, "closest/back", 10);
+    net_pass(&n, 2000);
+    send_text(a, s, NULL, "over I");
+    CHECK_HEARD(b, "got(over I)");
+    net_cut(&n, first);
+    net_pass(&n, 2000);
+    send_text(a, s, NULL, "over J");
+    CHECK_HEARD(b, "got(over J)");
+    send_text(b, sender(b, "closest/back"), NULL, "back");
+    CHECK_HEARD(a, "accepted accepted got(back)");
+    net_end(&n);
+}
+
+// ------------------------------------------------------ an edge router of another make, by hand
+
+static struct client *edge_client(struct net *n, const char *id)
+{
+    struct router_conn_opts listen = net_conn_opts(ROUTER_ROLE_EDGE, true, 1);
+
+    return client_as(n, n->routers[0], &listen, id);
+}
+
+static int track(struct client *edge)
+{
+    return receiver(edge, "_$qd.edge_addr_tracking", 32);
+}
+
+static void tell_mesh(struct client *edge, int link, const char *id)
+{
+    struct amqp_writer w;
+    struct amqp_ra ra = {.mesh = str_of(id)};
+    struct amqp_mark map;
+
+    amqp_writer_init(&w);
+    amqp_put_ra(&w, &ra, STR_NONE);
+    amqp_put_descriptor(&w, AMQP_SECTION_APPLICATION_PROPERTIES);
+    map = amqp_begin_map(&w, false);
+    amqp_put_symbol(&w, STR("meshid"));
+    amqp_put_string(&w, str_of(id));
+    amqp_end(&w, map, 2);
+    send_bytes(edge, link, amqp_written(&w), false);
+    amqp_writer_fini(&w);
+}
+
+// What tracking said last: the value section is a list [key, bool].
+static bool is_told(const struct client *edge, const char *key)
+{
+    struct str bytes = {(const char *)edge->body, edge->body_len};
+    struct amqp_msg msg;
+    struct str list = body_of(bytes, &msg);
+    struct amqp_reader at = amqp_reader_of(list);
+    struct amqp_item name, flag;
+
+    CHECK_EQ(amqp_read(&at, &name), 0);
+    CHECK_EQ(amqp_read(&at, &flag), 0);
+    CHECK_STR(name.bytes, key);
+    return flag.b;
+}
+
+TEST(an_edge_hears_when_its_address_has_a_destination_elsewhere)
+{
+    struct net n;
+    struct client *e, *b;
+    int l;
+
+    net_begin(&n);
+    net_router(&n, "I", ROUTER_INTERIOR);
+    e = edge_client(&n, "E");
+    track(e);
+    sender(e, "closest/x");
+    receiver(e, "closest/x", 10); // its own does not count
+    CHECK_EQ(e->received, 0);
+    b = client_of(&n, n.routers[0]);
+    l = receiver(b, "closest/x", 10);
+    CHECK_EQ(e->received, 1);
+    CHECK(is_told(e, "Mclosest/x"));
+    amqp_link_detach(b->links[l], NULL, NULL);
+    net_run(&n);
+    CHECK_EQ(e->received, 2);
+    CHECK(!is_told(e, "Mclosest/x"));
+    net_end(&n);
+}
+
+TEST(a_tracking_link_that_comes_anew_is_told_anew)
+{
+    struct net n;
+    struct client *e, *b;
+    int l;
+
+    net_begin(&n);
+    net_router(&n, "I", ROUTER_INTERIOR);
+    b = client_of(&n, n.routers[0]);
+    receiver(b, "closest/x", 10);
+    e = edge_client(&n, "E");
+    sender(e, "closest/x");
+    l = track(e);
+    CHECK_EQ(e->received, 1);
+    amqp_link_detach(e->links[l], NULL, NULL);
+    net_run(&n);
+    track(e);
+    CHECK_EQ(e->received, 2);
+    CHECK(is_told(e, "Mclosest/x"));
+    net_end(&n);
+}
+
+TEST(edges_of_one_mesh_count_as_one)
+{
+    static const char mesh[] = "ABCDEFGHIJKLMNO";
+    struct net n;
+    struct client *e, *f;
+    int se, sf;
+
+    net_begin(&n);
+    net_router(&n, "I", ROUTER_INTERIOR);
+    e = edge_client(&n, "E");
+    f = edge_client(&n, "F");
+    track(e);
+    sender(e, "closest/x");
+    receiver(f, "closest/x", 10);
+    CHECK_EQ(e->received, 1); // nothing of a mesh is known yet
+    CHECK(is_told(e, "Mclosest/x"));
+    se = sender(e, "_$qd.mesh_discovery");
+    sf = sender(f, "_$qd.mesh_discovery");
+    tell_mesh(e, se, mesh);
+    tell_mesh(f, sf, mesh);
+    CHECK_EQ(e->received, 2); // now they reach each other without us
+    CHECK(!is_told(e, "Mclosest/x"));
+    tell_mesh(f, sf, "another-mesh-id");
+    CHECK_EQ(e->received, 3);
+    CHECK(is_told(e, "Mclosest/x"));
+    net_end(&n);
+}
+
+TEST(nothing_goes_back_to_the_mesh_it_came_from)
+{
+    struct amqp_ra ra = {.mesh = STR("ABCDEFGHIJKLMNO")};
+    struct net n;
+    struct client *e, *f, *b;
+
+    net_begin(&n);
+    net_router(&n, "I", ROUTER_INTERIOR);
+    e = edge_client(&n, "E");
+    f = edge_client(&n, "F");
+    b = client_of(&n, n.routers[0]);
+    tell_mesh(e, sender(e, "_$qd.mesh_discovery"), "ABCDEFGHIJKLMNO");
+    tell_mesh(f, sender(f, "_$qd.mesh_discovery"), "ABCDEFGHIJKLMNO");
+    receiver(f, "mc/x", 10);
+    receiver(e, "mc/x", 10);
+    receiver(b, "mc/x", 10);
+    heard(e);
+    send_ra(e, sender(e, NULL), &ra, "mc/x", "x", false);
+    CHECK_HEARD(b, "got(x)");
+    CHECK_HEARD(e, "accepted");
+    CHECK_HEARD(f, "accepted"); // of its own announcement
+    net_end(&n);
+}
+
+TEST(an_announcement_that_is_none_changes_nothing)
+{
+    struct amqp_ra ra = {.mesh = STR("ABCDEFGHIJKLMNO")};
+    struct net n;
+    struct client *e;
+    int s;
+
+    net_begin(&n);
+    net_router(&n, "I", ROUTER_INTERIOR);
+    e = edge_client(&n, "E");
+    s = sender(e, "_$qd.mesh_discovery");
+    tell_mesh(e, s, "ABCDEFGHIJKLMNO");
+    send_ra(e, s, &ra, NULL, "no map", false);
+    send_bytes(e, s, STR("\0\x53\x74\xc1\x01\x00"), false);
+    send_bytes(e, s, STR("garbage"), false);
+    CHECK_EQ(amqp_link_credit(e->links[s]), 3); // and credit comes back
+    net_end(&n);
+}
+
+TEST(a_downlink_gets_what_is_for_its_edge_and_only_on_edge_connections)
+{
+    struct amqp_attach down = {.role = AMQP_RECEIVER};
+    struct net n;
+    struct client *e, *b;
+
+    down.source.address = STR("E");
+    down.source.capabilities[0] = STR("qd.router-edge-downlink");
+    down.source.capability_count = 1;
+    net_begin(&n);
+    net_router(&n, "I", ROUTER_INTERIOR);
+    e = edge_client(&n, "E");
+    b = client_of(&n, n.routers[0]);
+    client_attach(e, down, 10);
+    client_attach(b, down, 10); // a client's is an address named E
+    send_text(b, sender(b, NULL), "_edge/E/temp.1", "for E");
+    CHECK_HEARD(b, "accepted");
+    CHECK_HEARD(e, "got(for E) ra(flags=0 to= ingress=0/I trace=1 mesh=)");
+    net_end(&n);
+}
+
+TEST_MAIN(CASE(what_an_edge_has_nobody_for_goes_up_and_comes_down_elsewhere),
+          CASE(a_sender_at_an_edge_has_credit_when_the_interior_knows_somebody),
+          CASE(a_consumer_at_the_same_edge_gets_it_and_it_does_not_come_back_from_above),
+          CASE(closest_at_an_edge_is_who_is_at_the_edge),
+          CASE(multicast_reaches_edges_and_interior_once_each),
+          CASE(a_dynamic_address_at_an_edge_is_reached_from_everywhere),
+          CASE(when_the_active_uplink_is_lost_another_takes_over),
+          CASE(an_edge_hears_when_its_address_has_a_destination_elsewhere),
+          CASE(a_tracking_link_that_comes_anew_is_told_anew), CASE(edges_of_one_mesh_count_as_one),
+          CASE(nothing_goes_back_to_the_mesh_it_came_from),
+          CASE(an_announcement_that_is_none_changes_nothing),
+          CASE(a_downlink_gets_what_is_for_its_edge_and_only_on_edge_connections))
