@@ -341,14 +341,27 @@ static void handle(struct router_conn *c, const struct amqp_event *ev)
     }
 }
 
+// What a neighbour says of its addresses holds for the message that follows in the same bytes.
+static bool brings_news(const struct amqp_event *ev)
+{
+    const struct router_link *l = ev->link ? amqp_link_user(ev->link) : NULL;
+
+    return ev->type == AMQP_EV_TRANSFER && l && l->kind == LINK_CONTROL;
+}
+
 static void poll(struct router_conn *c)
 {
     struct amqp_event ev;
     bool any = false;
 
-    for (; amqp_conn_next(c->amqp, &ev); any = true)
+    for (; amqp_conn_next(c->amqp, &ev); any = true) {
+        bool news = !c->is_closed && brings_news(&ev);
+
         if (!c->is_closed)
             handle(c, &ev);
+        if (news)
+            router_settle(c->router);
+    }
     if (!any)
         return;
     conn_mark(c);

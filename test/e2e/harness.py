@@ -21,6 +21,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 SKROUTERD = os.environ.get("SKROUTERD", str(ROOT / "build" / "skrouterd"))
 # The existing router, for tests that join it; they are skipped, with this reason, without it.
 PEER = os.environ.get("PEER_SKROUTERD", "")
+# How many workers each router has, with connections spread over all of them; default: as shipped.
+WORKERS = int(os.environ.get("E2E_WORKERS", "0"))
 TIMEOUT = float(os.environ.get("E2E_TIMEOUT", "30"))
 
 
@@ -73,6 +75,8 @@ class Router:
         self.name = name
         self.program = program or SKROUTERD
         self.port = free_port() if normal else None
+        if WORKERS and self.program == SKROUTERD:
+            router_attributes = {"workerThreads": WORKERS, "workerFill": 0, **router_attributes}
         self.config = [["router", {"id": name, "mode": mode, **router_attributes}]]
         if normal:
             self.config.append(["listener", {"name": "amqp", "host": "127.0.0.1",

@@ -96,6 +96,7 @@ def test_what_nobody_consumes_comes_back_to_it_released(join):
 def test_a_request_of_its_own_is_answered_by_our_management(join):
     joined = join(addresses=["reply"])
 
+    joined.router.wait_reaches(joined.probe.name)
     joined.probe.wait_heard("MAR")  # which was answered: the address is on its way
     joined.probe.send(Message(
         address="amqp:/_topo/0/R/$management", reply_to="reply", correlation_id=7,
