@@ -69,6 +69,11 @@ bool log_enabled(enum log_module m, enum log_level l)
     return mask & 1 << l;
 }
 
+static struct tapped {
+    log_tap *tap;
+    void *user;
+} tapped;
+
 static int descriptor(enum log_module m)
 {
     int fd = atomic_load_explicit(&modules[m].fd, memory_order_relaxed);
@@ -117,7 +122,13 @@ bool log_recent(uint32_t which, struct log_line *out)
     return is_there;
 }
 
-void log_write(enum log_module m, enum log_level l, const char *fmt, ...)
+void log_set_tap(log_tap *tap, void *user)
+{
+    tapped = (struct tapped){tap, user};
+}
+
+void log_write_at(const char *file, int at, enum log_module m, enum log_level l, const char *fmt,
+                  ...)
 {
     char line[LINE_MAX];
     struct timespec ts;
@@ -145,6 +156,8 @@ void log_write(enum log_module m, enum log_level l, const char *fmt, ...)
         if ((unsigned char)line[i] < ' ')
             line[i] = ' ';
     keep(m, l, ts.tv_sec, line + head, len - head);
+    if (tapped.tap)
+        tapped.tap(tapped.user, m, l, (struct str){line + head, len - head}, file, at);
     line[len++] = '\n';
     (void)!write(descriptor(m), line, len);
 }

@@ -8,6 +8,7 @@
 
 #include "base/attr.h"
 #include "base/mono.h"
+#include "base/str.h"
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARNING, LOG_ERROR, LOG_CRITICAL, LOG_LEVEL_COUNT };
 
@@ -44,7 +45,14 @@ const char *log_level_name(enum log_level l);
 
 // Writes "2026-01-31 12:00:00.000000 +0000 MODULE (level) what key=value" to the module's file
 // (standard error by default) when the level is enabled. Never called from engines.
-void log_write(enum log_module m, enum log_level l, const char *fmt, ...) PRINTF_LIKE(3, 4);
+#define log_write(m, l, ...) log_write_at(__FILE__, __LINE__, m, l, __VA_ARGS__)
+void log_write_at(const char *file, int line, enum log_module m, enum log_level l, const char *fmt,
+                  ...) PRINTF_LIKE(5, 6);
+// Hears every line that is written, without time and names, on the thread that writes it. One for
+// the process, set while no other thread runs; NULL: none.
+typedef void log_tap(void *user, enum log_module m, enum log_level l, struct str text,
+                     const char *file, int line);
+void log_set_tap(log_tap *tap, void *user);
 bool log_enabled(enum log_module m, enum log_level l);
 
 // `enable` is a comma list of levels, each with an optional '+' ("info+", "debug,error"), "none" or

@@ -17,7 +17,7 @@
 //   message.c  the messages, written and read
 //
 // While nobody listens records only keep their values: nothing is queued, and one that ends is gone
-// at once. A collector that comes asks for all of it (FLUSH).
+// at once. Who comes first hears all there is, others ask for it (FLUSH).
 
 enum { TICK_MS = 200, IDLE_MS = 1000, FIRST_MS = 2000, BEAT_MS = 2000, BEATS_TO_BEACON = 5 };
 
@@ -56,7 +56,7 @@ struct flow *flow_new(const struct flow_opts *opts, struct mono now)
     list_init(&f->ending);
     for (int i = 0; i < SLOT_COUNT; i++)
         list_init(&f->slots[i]);
-    for (int i = 0; i < SEND_KINDS; i++)
+    for (int i = 0; i < FLOW_CHANNEL_COUNT; i++)
         list_init(&f->due[i]);
     map_init(&f->tports);
     amqp_writer_init(&f->out);
@@ -98,6 +98,16 @@ void flow_stats(const struct flow *f, struct flow_stats *out)
 
 // ------------------------------------------------------------------------------------------ time
 
+static void tell_all(struct flow *f, enum flow_channel channel)
+{
+    list_for_each (node, &f->records) {
+        struct flow_record *rec = list_entry(node, struct flow_record, on_flow);
+
+        if (record_channel(rec) == channel)
+            record_retell(rec);
+    }
+}
+
 void flow_set_reached(struct flow *f, enum flow_channel channel, bool is_reached)
 {
     if (f->is_reached[channel] == is_reached)
@@ -106,7 +116,9 @@ void flow_set_reached(struct flow *f, enum flow_channel channel, bool is_reached
     if (channel == FLOW_BEACONS) {
         f->beat_count = 0;
         f->next_beat = (struct mono){0}; // the next tick
-    } else if (channel == FLOW_FLOWS && !is_reached) {
+    } else if (is_reached) {
+        tell_all(f, channel);
+    } else if (channel == FLOW_FLOWS) {
         while (!list_empty(&f->ending))
             record_free(list_entry(f->ending.next, struct flow_record, on_slot));
     }
@@ -144,37 +156,15 @@ static void let_go(struct flow *f, struct mono now)
     }
 }
 
-static bool pick_list(const struct flow *f, const struct flow_record *rec, enum due *kind)
-{
-    if (rec->is_corecord)
-        *kind = DUE_CORECORDS;
-    else if (rec->type == FLOW_LOG)
-        *kind = DUE_LOGS;
-    else
-        *kind = type_is_traffic(rec->type) ? DUE_FLOWS : DUE_RECORDS;
-    switch (*kind) {
-    case DUE_RECORDS:
-        return f->is_reached[FLOW_RECORDS];
-    case DUE_FLOWS:
-        return f->is_reached[FLOW_FLOWS];
-    case DUE_LOGS:
-        return f->is_reached[FLOW_LOGS];
-    case DUE_CORECORDS:
-        return true;
-    }
-    return false;
-}
-
 static void flush_slot(struct flow *f)
 {
     struct list *node;
-    enum due kind;
 
     while ((node = list_pop(&f->slots[f->slot])) != NULL) {
         struct flow_record *rec = list_entry(node, struct flow_record, on_slot);
 
-        if (pick_list(f, rec, &kind))
-            list_append(&f->due[kind], node);
+        if (record_is_heard(rec))
+            list_append(&f->due[record_channel(rec)], node);
         else if (rec->is_ended)
             record_free(rec);
     }
@@ -213,9 +203,9 @@ bool flow_next(struct flow *f, struct flow_message *out)
         message_heartbeat(f, &f->out, f->beat_us);
         out->to = f->addresses[FLOW_RECORDS];
     }
-    for (int i = 0; !out->to && i < SEND_KINDS; i++)
+    for (int i = 0; !out->to && i < FLOW_CHANNEL_COUNT; i++)
         if (!list_empty(&f->due[i]))
-            out->to = message_records(f, (enum due)i, &f->out);
+            out->to = message_records(f, (enum flow_channel)i, &f->out);
     out->bytes = amqp_written(&f->out);
     return out->to != NULL;
 }
@@ -228,8 +218,8 @@ void flow_command(struct flow *f, struct str message)
 
     if (flow_read(message, &n) < 0 || n.subject != FLOW_IS_FLUSH)
         return;
-    list_for_each (node, &f->records)
-        record_retell(list_entry(node, struct flow_record, on_flow));
+    tell_all(f, FLOW_RECORDS);
+    tell_all(f, FLOW_FLOWS);
 }
 
 static bool is_well_formed(struct flow_read rec)

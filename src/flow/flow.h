@@ -119,7 +119,8 @@ enum flow_channel {
     FLOW_CHANNEL_COUNT
 };
 const char *flow_address(const struct flow *f, enum flow_channel channel);
-// Does anybody listen there? Of the first four: where nobody does, nothing is sent or kept.
+// Does anybody listen there? Of the first four: where nobody does, nothing is sent or kept; when
+// somebody comes, all there is is told.
 void flow_set_reached(struct flow *f, enum flow_channel channel, bool is_reached);
 bool flow_is_reached(const struct flow *f, enum flow_channel channel);
 

@@ -296,7 +296,7 @@ TEST(a_record_is_sent_once_a_second_however_often_it_changes)
     flow_free(f);
 }
 
-TEST(where_nobody_listens_nothing_is_kept_and_a_flush_brings_what_there_is)
+TEST(where_nobody_listens_nothing_is_kept_and_who_comes_hears_what_there_is)
 {
     struct flow *f = source_at(0);
     struct flow_record *listener = flow_begin(f, FLOW_LISTENER, NULL, ms(0));
@@ -311,16 +311,18 @@ TEST(where_nobody_listens_nothing_is_kept_and_a_flush_brings_what_there_is)
     flow_stats(f, &stats);
     CHECK_EQ(stats.traffic, 1);
     CHECK_EQ(stats.others, 1);
-    reach_all(f);
     CHECK_EQ(run(f, 0, ms(4000)).records, 0);
+    reach_all(f);
+    CHECK_EQ(run(f, 0, ms(5000)).records, 2);
+    CHECK_EQ(run(f, 0, ms(8000)).records, 0);
     amqp_writer_init(&w);
     flow_put_flush(&w, str_of(flow_address(f, FLOW_COMMANDS)));
     flow_command(f, amqp_written(&w));
     amqp_writer_fini(&w);
-    t = run(f, 0, ms(4200));
+    t = run(f, 0, ms(8200));
     CHECK_EQ(t.records, 2);
     CHECK_STR(str_of(t.texts[FLOW_PARENT]), flow_id(listener));
-    flow_end(open, ms(4500));
+    flow_end(open, ms(8500));
     flow_set_reached(f, FLOW_FLOWS, false); // it goes with those who would have heard
     flow_stats(f, &stats);
     CHECK_EQ(stats.traffic, 0);
@@ -567,7 +569,7 @@ TEST_MAIN(CASE(the_answer_to_a_captured_flush_is_the_captured_one),
           CASE(a_co_record_is_the_captured_one),
           CASE(a_beacon_each_ten_seconds_and_a_heartbeat_each_two),
           CASE(a_record_is_sent_once_a_second_however_often_it_changes),
-          CASE(where_nobody_listens_nothing_is_kept_and_a_flush_brings_what_there_is),
+          CASE(where_nobody_listens_nothing_is_kept_and_who_comes_hears_what_there_is),
           CASE(an_ended_record_is_told_once_more_and_forgotten),
           CASE(more_records_than_fit_go_into_several_messages),
           CASE(traffic_beyond_the_limit_is_counted_and_begins_again_below_it),

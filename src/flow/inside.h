@@ -6,10 +6,7 @@
 #include "base/map.h"
 #include "flow/flow.h"
 
-enum { SLOT_COUNT = 5, PREFIX_LEN = 5, SEND_KINDS = 4 };
-
-// Lists of records to be sent now, by where they go.
-enum due { DUE_RECORDS, DUE_FLOWS, DUE_LOGS, DUE_CORECORDS };
+enum { SLOT_COUNT = 5, PREFIX_LEN = 5 };
 
 struct flow {
     char prefix[PREFIX_LEN + 1];
@@ -21,13 +18,13 @@ struct flow {
     bool beacon_due, heartbeat_due;
     uint64_t beat_us; // of the heartbeat that is due
     uint64_t next_id, next_message_id;
-    struct list records;           // flow_record.on_flow: parents before their children
-    struct list corecords;         // flow_record.on_flow
-    struct list slots[SLOT_COUNT]; // flow_record.on_slot: changed
-    struct list due[SEND_KINDS];
-    struct list ending; // connections that wait for their co-records, oldest first
-    uint32_t slot;      // flushed next
-    struct map tports;  // by identity, for co-records
+    struct list records;                 // flow_record.on_flow: parents before their children
+    struct list corecords;               // flow_record.on_flow
+    struct list slots[SLOT_COUNT];       // flow_record.on_slot: changed
+    struct list due[FLOW_CHANNEL_COUNT]; // to be sent now
+    struct list ending;                  // connections that wait for their co-records, oldest first
+    uint32_t slot;                       // flushed next
+    struct map tports;                   // by identity, for co-records
     size_t traffic, others, logs;
     bool is_full;
     struct amqp_writer out;
@@ -60,6 +57,8 @@ struct flow_record {
 bool attr_is_text(uint32_t attr);
 bool attr_is_number(uint32_t attr);
 bool type_is_traffic(enum flow_type type);
+enum flow_channel record_channel(const struct flow_record *rec);
+bool record_is_heard(const struct flow_record *rec);
 void record_free(struct flow_record *rec);
 void record_touch(struct flow_record *rec); // it will be sent
 void record_retell(struct flow_record *rec);
@@ -69,4 +68,4 @@ void message_beacon(struct flow *f, struct amqp_writer *w);
 void message_heartbeat(struct flow *f, struct amqp_writer *w, uint64_t now_us);
 // Of the list's first FLOW_RECORDS_MAX records; co-records: those to the same router. They are
 // taken off, and freed if they have ended. Returns the address.
-const char *message_records(struct flow *f, enum due kind, struct amqp_writer *w);
+const char *message_records(struct flow *f, enum flow_channel channel, struct amqp_writer *w);

@@ -117,12 +117,11 @@ static char *corecord_address(const struct flow_record *rec)
     return str_fmt("vfcr.%.*s:0", (int)(strchr(rec->id, ':') - rec->id), rec->id);
 }
 
-static const char *address_of(struct flow *f, enum due kind, const struct flow_record *rec)
+static const char *address_of(struct flow *f, enum flow_channel channel,
+                              const struct flow_record *rec)
 {
-    static const enum flow_channel channels[] = {FLOW_RECORDS, FLOW_FLOWS, FLOW_LOGS};
-
-    if (kind != DUE_CORECORDS)
-        return f->addresses[channels[kind]];
+    if (channel != FLOW_CORECORDS)
+        return f->addresses[channel];
     free(f->to);
     f->to = corecord_address(rec);
     return f->to;
@@ -135,10 +134,10 @@ static bool goes_along(const struct flow_record *rec, const struct flow_record *
     return strncmp(rec->id, first->id, len) == 0;
 }
 
-const char *message_records(struct flow *f, enum due kind, struct amqp_writer *w)
+const char *message_records(struct flow *f, enum flow_channel channel, struct amqp_writer *w)
 {
-    struct flow_record *first = list_entry(f->due[kind].next, struct flow_record, on_slot);
-    const char *to = address_of(f, kind, first);
+    struct flow_record *first = list_entry(f->due[channel].next, struct flow_record, on_slot);
+    const char *to = address_of(f, channel, first);
     struct amqp_mark mark;
     struct list done;
     struct list *node;
@@ -148,10 +147,10 @@ const char *message_records(struct flow *f, enum due kind, struct amqp_writer *w
     put_properties(f, w, to, "RECORD");
     amqp_put_descriptor(w, AMQP_SECTION_VALUE);
     mark = amqp_begin_list(w, true);
-    while (count < FLOW_RECORDS_MAX && (node = list_first(&f->due[kind])) != NULL) {
+    while (count < FLOW_RECORDS_MAX && (node = list_first(&f->due[channel])) != NULL) {
         struct flow_record *rec = list_entry(node, struct flow_record, on_slot);
 
-        if (kind == DUE_CORECORDS && !goes_along(rec, first))
+        if (channel == FLOW_CORECORDS && !goes_along(rec, first))
             break;
         list_remove(node);
         put_record(w, rec);

@@ -33,20 +33,23 @@ static struct list *slot_just_flushed(struct flow *f)
     return &f->slots[(f->slot + SLOT_COUNT - 1) % SLOT_COUNT];
 }
 
-static bool is_heard(const struct flow_record *rec)
+enum flow_channel record_channel(const struct flow_record *rec)
 {
-    const struct flow *f = rec->flow;
-
     if (rec->is_corecord)
-        return true;
+        return FLOW_CORECORDS;
     if (rec->type == FLOW_LOG)
-        return f->is_reached[FLOW_LOGS];
-    return f->is_reached[type_is_traffic(rec->type) ? FLOW_FLOWS : FLOW_RECORDS];
+        return FLOW_LOGS;
+    return type_is_traffic(rec->type) ? FLOW_FLOWS : FLOW_RECORDS;
+}
+
+bool record_is_heard(const struct flow_record *rec)
+{
+    return rec->is_corecord || rec->flow->is_reached[record_channel(rec)];
 }
 
 void record_touch(struct flow_record *rec)
 {
-    if (list_empty(&rec->on_slot) && is_heard(rec))
+    if (list_empty(&rec->on_slot) && record_is_heard(rec))
         list_append(slot_just_flushed(rec->flow), &rec->on_slot);
 }
 
@@ -57,7 +60,7 @@ void record_retell(struct flow_record *rec)
         return;
     for (uint8_t i = 0; i < rec->count; i++)
         rec->values[i].is_changed = true;
-    if (!is_heard(rec))
+    if (!record_is_heard(rec))
         return;
     list_remove(&rec->on_slot);
     list_append(&rec->flow->slots[rec->flow->slot], &rec->on_slot);
@@ -261,7 +264,7 @@ void flow_end(struct flow_record *rec, struct mono now)
     if (!rec->is_corecord)
         flow_set_time(rec, FLOW_END_TIME, now);
     rec->is_ended = true;
-    if (rec->type == FLOW_TPORT && !rec->is_corecord && is_heard(rec)) {
+    if (rec->type == FLOW_TPORT && !rec->is_corecord && record_is_heard(rec)) {
         rec->forget_at = mono_add_ms(now, ENDING_MS);
         list_remove(&rec->on_slot);
         list_append(&rec->flow->ending, &rec->on_slot);

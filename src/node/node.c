@@ -21,6 +21,7 @@
 //   worker.c  the threads: the first has everything, further ones serve clients (cpus.c: how many)
 //   health.c  /healthz and /metrics
 //   manage.c  the same entities as management sees them
+//   telemetry.c  what collectors hear of them
 
 // What workerThreads says, else a worker for each CPU.
 static int worker_count(const struct mgmt_entity *router)
@@ -229,9 +230,12 @@ static int start(struct node *n, const struct mgmt_config *config, struct why *w
     n->agent = mgmt_agent_new();
     router_set_agent(n->router, n->agent);
     manage_register(n);
+    telemetry_new(n, mgmt_config_single(config, "site") != NULL);
     err = watch_signals(n, why);
     if (err == 0)
         err = apply(n, config, why);
+    if (err == 0)
+        telemetry_start(n);
     return err;
 }
 
@@ -281,6 +285,7 @@ void node_free(struct node *n)
         net_loop_drop_all(n->loop, "the router stops");
         services_free(n);
     }
+    telemetry_free(n);
     workers_free(n);
     mgmt_agent_free(n->agent);
     if (n->signal_fd >= 0)

@@ -65,6 +65,7 @@ static struct part *part_new(struct node *n, const struct mgmt_entity *e)
     p->identity = mgmt_entity_identity(e);
     p->name = xstrdup(mgmt_entity_cstr(e, "name") ? mgmt_entity_cstr(e, "name") : p->identity);
     list_init(&p->on_node);
+    list_init(&p->linked);
     return p;
 }
 
@@ -84,6 +85,7 @@ static void part_free(struct part *p)
     if (!p)
         return;
     list_remove(&p->on_node);
+    telemetry_remove(p);
     service_stop(p);
     service_address_stop(p);
     free_entrances(p);
@@ -371,6 +373,7 @@ int node_add(struct node *n, const struct mgmt_entity *e, struct why *why)
         return err;
     }
     list_append(parts, &p->on_node);
+    telemetry_add(p);
     return 0;
 }
 

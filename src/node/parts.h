@@ -5,6 +5,7 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "base/rng.h"
+#include "flow/flow.h"
 #include "mgmt/mgmt.h"
 #include "net/net.h"
 #include "node/node.h"
@@ -45,6 +46,9 @@ struct node {
     struct tcp *tcp;
     struct mgmt_entity *router_entity, *site, *network;
     struct manager managers[NODE_PROVIDERS];
+    struct telemetry *telemetry;
+    struct flow *flow; // its, like the next one
+    struct flow_record *router_record;
     struct net_watch *signals;
     int signal_fd;
     int bad_line; // of the configuration, while it is applied
@@ -76,6 +80,11 @@ struct part {
     char correlator[RNG_ID_LEN + 1];
     bool is_connected;
     char status[WHY_MAX];
+    // listeners and connectors between routers
+    struct flow_record *record;
+    struct list linked;      // struct linked
+    bool is_linked;          // a connector whose link was up
+    uint64_t sent, received; // octets, of a connector
 };
 
 // One outgoing connection of a connector, kept up for ever.
@@ -83,6 +92,13 @@ struct dial {
     struct part *part;
     struct net_connector *connector;
     enum router_role role;
+};
+
+// A connection between routers that came in at a listener, and is counted there while it is open.
+struct linked {
+    struct list on_part;
+    struct part *part; // NULL: none, or it is gone
+    bool is_up;
 };
 
 // peer.c: an AMQP connection between a socket and the router
@@ -113,6 +129,19 @@ void manage_register(struct node *n);
 // NULL: as it is; null: the default.
 int manage_set_log(enum log_module m, const struct amqp_val *enable, const struct amqp_val *output,
                    struct why *why);
+
+// telemetry.c: what collectors hear of this router
+void telemetry_new(struct node *n, bool has_site); // before parts are started
+void telemetry_start(struct node *n);              // when addresses are configured
+void telemetry_free(struct node *n);
+void telemetry_add(struct part *p); // it has started
+void telemetry_remove(struct part *p);
+void telemetry_linked(struct linked *l, struct part *p); // came in at a listener
+void telemetry_linked_up(struct linked *l);
+void telemetry_unlinked(struct linked *l);
+void telemetry_up(struct part *connector, struct str access_id, struct mono now);
+void telemetry_down(struct part *connector, const char *condition, const char *why,
+                    struct mono now);
 
 // health.c: HTTP on a listener
 uint64_t health_resident_bytes(void);

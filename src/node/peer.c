@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +16,10 @@ struct peer {
     struct router_conn *conn;
     struct dial *dial; // NULL: accepted, or its connector is gone
     bool is_opened;
+    char condition[64];   // the peer closed with it
+    struct linked linked; // accepted from a router
+    struct buf *out;      // what was to be sent when it was asked for last, and how much
+    size_t out_len;
     bool is_placed; // counted among the connections of its worker
 };
 
@@ -34,6 +39,8 @@ static void feed(void *e, const uint8_t *data, size_t len, struct mono now)
 {
     struct peer *p = e;
 
+    if (p->dial)
+        p->dial->part->received += len;
     router_conn_feed(p->conn, data, len, now);
     write_trace(p);
 }
@@ -42,16 +49,19 @@ static struct buf *output(void *e, struct mono now)
 {
     struct peer *p = e;
 
-    struct buf *out = router_conn_output(p->conn, now);
-
+    p->out = router_conn_output(p->conn, now);
+    p->out_len = p->out->len;
     write_trace(p);
-    return out;
+    return p->out;
 }
 
 static void sent(void *e, struct mono now)
 {
     struct peer *p = e;
 
+    if (p->dial)
+        p->dial->part->sent += p->out_len - p->out->len;
+    p->out_len = p->out->len;
     router_conn_sent(p->conn, now);
     worker_settle(p->worker, now);
 }
@@ -96,7 +106,9 @@ static void lost(void *e, const char *why, struct mono now)
     if (p->dial && p->dial == p->dial->part->dials) {
         p->dial->part->is_connected = false;
         strncpy(p->dial->part->status, why, WHY_MAX - 1);
+        telemetry_down(p->dial->part, p->condition, why, now);
     }
+    telemetry_unlinked(&p->linked);
     if (p->is_placed)
         atomic_fetch_add(&w->ended, 1);
     router_conn_lost(p->conn, now);
@@ -162,6 +174,7 @@ static struct peer *peer_new(struct worker *w, struct net_stream *s)
 
     p->worker = w;
     p->end.stream = s;
+    list_init(&p->linked.on_part);
     return p;
 }
 
@@ -191,6 +204,10 @@ void *peer_accepted(void *user, struct net_stream *s, const struct net_engine_op
         o.sasl_mechanisms = AMQP_SASL_EXTERNAL; // refused there, with words
     o.sasl_optional = !must_authenticate && (!mechanisms || !mechanisms[0]);
     p->is_placed = o.role == ROUTER_ROLE_NORMAL;
+    if (part->record) {
+        telemetry_linked(&p->linked, part);
+        o.access_id = flow_id(part->record);
+    }
     p->conn = router_conn_new(p->worker->router, &o, now);
     *ops = &peer_ops;
     return p;
@@ -243,18 +260,23 @@ void peer_failed(void *user, const char *why, struct mono now)
         return;
     d->part->is_connected = false;
     strncpy(d->part->status, why, WHY_MAX - 1);
+    flow_set_text(d->part->record, FLOW_REASON, str_of(why));
     if (log_limit_pass(&d->part->node->workers[0].peer_lines, 50, now, &skipped))
         log_write(LOG_CONN_MGR, LOG_WARNING, "connector %s: %s (tries again by itself)",
                   d->part->name, why);
 }
 
-static void opened(struct peer *p, const char *container)
+static void opened(struct peer *p, const char *container, struct mono now)
 {
     p->is_opened = true;
     if (p->dial) {
         net_connector_succeeded(p->dial->connector);
         p->dial->part->is_connected = true;
         p->dial->part->status[0] = '\0';
+        if (p->dial == p->dial->part->dials)
+            telemetry_up(p->dial->part, router_conn_property(p->conn, "qd.access-id"), now);
+    } else if (router_conn_role(p->conn) != ROUTER_ROLE_INTER_ROUTER_DATA) {
+        telemetry_linked_up(&p->linked);
     }
     log_write(LOG_SERVER, LOG_INFO, "connection opened peer=%s container=%s",
               net_stream_peer(p->end.stream)->host, container);
@@ -269,9 +291,12 @@ void peer_event(struct worker *w, const struct router_event *ev, struct mono now
     switch (ev->type) {
     case ROUTER_EV_OPENED:
         if (p)
-            opened(p, ev->text);
+            opened(p, ev->text, now);
         break;
     case ROUTER_EV_CLOSED:
+        if (p)
+            snprintf(p->condition, sizeof(p->condition), "%.*s", (int)strcspn(ev->text, " "),
+                     ev->text);
         if (p && log_limit_pass(&w->peer_lines, 50, now, &skipped))
             log_write(LOG_SERVER, ev->text[0] ? LOG_WARNING : LOG_INFO,
                       "connection ended peer=%s why=%s skipped=%u",

@@ -208,9 +208,9 @@ bool address_has_destination(const struct address *a)
 
 static bool is_unused(const struct address *a)
 {
-    return !a->is_pinned && !a->is_watched && !a->inside && a->consumer_count == 0 &&
-           a->producer_count == 0 && a->remote_count == 0 && a->waiting_count == 0 &&
-           a->delivery_refs == 0 && list_empty(&a->watches) && !a->proxy_in && !a->proxy_out;
+    return !a->is_pinned && !a->inside && a->consumer_count == 0 && a->producer_count == 0 &&
+           a->remote_count == 0 && a->waiting_count == 0 && a->delivery_refs == 0 &&
+           list_empty(&a->watches) && !a->proxy_in && !a->proxy_out;
 }
 
 void address_changed(struct router *r, struct address *a)

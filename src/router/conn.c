@@ -431,3 +431,13 @@ char *router_conn_next_trace(struct router_conn *c)
 {
     return amqp_conn_next_trace(c->amqp);
 }
+
+enum router_role router_conn_role(const struct router_conn *c)
+{
+    return c->role;
+}
+
+struct str router_conn_property(const struct router_conn *c, const char *name)
+{
+    return amqp_val_str(amqp_val_get(amqp_conn_peer(c->amqp)->properties, name));
+}

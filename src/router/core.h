@@ -76,9 +76,8 @@ struct address {
     uint32_t outstanding_size;
     struct list waiting; // outgoing.on_link: for the first local consumer that has credit
     uint32_t waiting_count;
-    bool all_nodes;  // topological multicast: every router is a destination
-    bool is_pinned;  // never freed; what is inside is for this router alone
-    bool is_watched; // something inside sends to it
+    bool all_nodes; // topological multicast: every router is a destination
+    bool is_pinned; // never freed; what is inside is for this router alone
     bool had_destination, is_published;
     struct list on_changed;                   // router.changed_addresses
     uint32_t delivery_refs;                   // deliveries that name it

@@ -300,7 +300,7 @@ static struct str proxy_text(const struct address *a, char *out, size_t size)
 static void proxy(struct router *r, struct address *a)
 {
     bool consumes = a->consumer_count > a->proxy_count || a->inside;
-    bool produces = a->producer_count > 0 || a->is_watched;
+    bool produces = a->producer_count > 0;
     char full[ADDRESS_MAX + 64];
     struct str text = proxy_text(a, full, sizeof(full));
 

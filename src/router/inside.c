@@ -74,17 +74,6 @@ void router_unconsume(struct router *r, const char *address)
     router_settle(r);
 }
 
-void router_watch(struct router *r, const char *address)
-{
-    struct address *a = address_obtain(r, str_of(address));
-
-    if (!a)
-        return;
-    a->is_watched = true;
-    address_changed(r, a);
-    router_settle(r);
-}
-
 bool router_send(struct router *r, const char *to, struct str message)
 {
     bool sent = forward_inside(r, str_of(to), message);

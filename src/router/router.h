@@ -105,9 +105,6 @@ typedef void router_receive(void *user, struct str message);
 // returns 0, ERR_EXISTS or ERR_INVALID. It may send, and must leave consumers as they are.
 int router_consume(struct router *r, const char *address, router_receive *receive, void *user);
 void router_unconsume(struct router *r, const char *address);
-// The address is sent to from inside: it stays known, so that router_destinations() tells, on an
-// edge router too, whether anybody listens.
-void router_watch(struct router *r, const char *address);
 // Sends a message, pre-settled; false when it found nobody.
 bool router_send(struct router *r, const char *to, struct str message);
 
@@ -162,6 +159,9 @@ bool router_conn_is_finished(const struct router_conn *c);
 void router_conn_close(struct router_conn *c, const char *condition, const char *description,
                        struct mono now);
 void *router_conn_user_data(const struct router_conn *c);
+// Once opened: the role, which an open may change, and a text among the peer's properties.
+enum router_role router_conn_role(const struct router_conn *c);
+struct str router_conn_property(const struct router_conn *c, const char *name);
 // What management knows it by.
 uint64_t router_conn_id(const struct router_conn *c);
 // Management can ask for a line on each frame (see amqp_conn_trace): takes the next one, to be
