@@ -21,7 +21,7 @@ static bool is_before(uint32_t a, uint32_t b) // RFC 1982
 static void grow_table(struct unsettled *u)
 {
     free(u->slots);
-    u->size = u->size ? u->size * 2 : 16;
+    u->size = u->size ? u->size * 2 : 4;
     u->slots = xcalloc(u->size, sizeof(struct delivery *));
     list_for_each (node, &u->order) {
         struct delivery *d = list_entry(node, struct delivery, on_order);

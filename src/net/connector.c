@@ -122,6 +122,7 @@ static void connecting(struct source *self, uint32_t events)
     epoll_ctl(c->loop->epoll, EPOLL_CTL_DEL, fd, NULL);
     self->fd = -1;
     c->is_connecting = false;
+    set_nodelay(fd);
     s = c->stream = stream_new(c->loop, fd);
     s->connector = c;
     s->tls = net_tls_ref(c->opts.tls);

@@ -164,10 +164,12 @@ static void connecting(struct source *self, uint32_t events)
         try_next(d);
         return;
     }
-    epoll_ctl(l->epoll, EPOLL_CTL_DEL, fd, NULL);
     self->fd = -1;
+    set_nodelay(fd);
     set_keepalive(fd, d->target->opts.keepalive_s);
     d->stream = stream_new(l, fd);
+    d->stream->source.is_removed = false; // it takes this source's place in epoll
+    d->stream->source.armed = EPOLLOUT;
     d->stream->dial = d;
     d->stream->tls = net_tls_ref(d->target->opts.tls);
     stream_start(d->stream);

@@ -33,7 +33,8 @@ struct net_loop {
     struct net_hooks hooks;
     struct heap timers;
     struct mono now;
-    struct list to_write, to_read, paused, streams, dead;
+    struct list to_write, paused, streams, dead;
+    struct list to_read, read_later; // those that have waited come before those that just read
     bool stopping;
     uint8_t *scratch, *plain, *gather;
     size_t scratch_len;
@@ -79,7 +80,7 @@ struct net_stream {
     const struct net_engine_ops *ops;
     void *engine;
     SSL *ssl;
-    struct net_peer peer;
+    struct net_peer *peer;
     uint8_t *pending; // ciphertext that the socket did not take
     size_t pending_len, pending_at;
     bool may_be_plain;      // accepted where TLS is optional
@@ -106,7 +107,7 @@ struct lookup;
 
 // loop.c
 int source_add(struct net_loop *l, struct source *s, uint32_t events);
-void source_arm(struct net_loop *l, struct source *s, uint32_t events);
+int source_arm(struct net_loop *l, struct source *s, uint32_t events);
 void source_silence(struct net_loop *l, struct source *s);
 void source_close(struct net_loop *l, struct source *s);
 void loop_free_later(struct net_loop *l, void *ptr);
@@ -162,6 +163,7 @@ struct addresses {
 void addresses_take(struct addresses *a, const struct addrinfo *found);
 bool addresses_of_number(struct addresses *a, const char *host, const char *port);
 void set_keepalive(int fd, uint32_t seconds);
+void set_nodelay(int fd);
 struct lookup {
     struct mail mail; // first
     struct net_loop *loop;

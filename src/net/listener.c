@@ -63,7 +63,6 @@ static void accepted(struct net_listener *ln, int fd)
 
     s->listener = ln;
     ln->pending++;
-    set_keepalive(fd, ln->opts.keepalive_s);
     s->tls = net_tls_ref(ln->opts.tls);
     s->may_be_plain = s->tls && ln->opts.tls_optional;
     heap_set(&ln->loop->timers, &s->timer.timer, mono_add_ms(ln->loop->now, limit));
@@ -126,7 +125,7 @@ void listener_stream_failed(struct net_stream *s, const char *why)
     ln->pending--;
     s->listener = NULL;
     if (ln->opts.accept.failed)
-        ln->opts.accept.failed(ln->opts.accept.user, &s->peer, why, ln->loop->now);
+        ln->opts.accept.failed(ln->opts.accept.user, s->peer, why, ln->loop->now);
 }
 
 static int open_door(struct net_listener *ln, const struct addrinfo *ai, int port)
@@ -143,6 +142,8 @@ static int open_door(struct net_listener *ln, const struct addrinfo *ai, int por
     else if (port > 0)
         ((struct sockaddr_in6 *)(void *)&sa)->sin6_port = htons((uint16_t)port);
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+    set_nodelay(fd); // what is accepted inherits these
+    set_keepalive(fd, ln->opts.keepalive_s);
     if (ai->ai_family == AF_INET6)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
     if (bind(fd, (struct sockaddr *)&sa, ai->ai_addrlen) < 0 ||

@@ -34,15 +34,17 @@ int source_add(struct net_loop *l, struct source *s, uint32_t events)
     return epoll_ctl(l->epoll, EPOLL_CTL_ADD, s->fd, &ev) < 0 ? ERR_IO : 0;
 }
 
-void source_arm(struct net_loop *l, struct source *s, uint32_t events)
+int source_arm(struct net_loop *l, struct source *s, uint32_t events)
 {
     struct epoll_event ev = {.events = events, .data.ptr = s};
 
     if ((s->armed == events && !s->is_removed) || s->fd < 0)
-        return;
+        return 0;
+    if (epoll_ctl(l->epoll, s->is_removed ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, s->fd, &ev) < 0)
+        return ERR_IO;
     s->armed = events;
-    epoll_ctl(l->epoll, s->is_removed ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, s->fd, &ev);
     s->is_removed = false;
+    return 0;
 }
 
 // Nothing is heard of it until it is armed again.
@@ -57,8 +59,8 @@ void source_close(struct net_loop *l, struct source *s)
 {
     if (s->fd < 0)
         return;
-    epoll_ctl(l->epoll, EPOLL_CTL_DEL, s->fd, NULL);
-    close(s->fd);
+    (void)l;
+    close(s->fd); // which takes it out of epoll too
     s->fd = -1;
 }
 
@@ -120,6 +122,7 @@ int net_loop_new(const struct net_hooks *hooks, size_t scratch_len, struct net_l
     heap_init(&l->timers);
     list_init(&l->to_write);
     list_init(&l->to_read);
+    list_init(&l->read_later);
     list_init(&l->paused);
     list_init(&l->streams);
     list_init(&l->dead);
@@ -237,8 +240,8 @@ static int wait_for_events(struct net_loop *l, struct mono until, struct epoll_e
 {
     struct mono at = mono_min(until, heap_deadline(&l->timers));
     struct timespec ts, *timeout = NULL;
-    bool may_sleep = list_empty(&l->to_read) && list_empty(&l->to_write) &&
-                     (!l->mailbox || mailbox_sleep(l->mailbox));
+    bool may_sleep = list_empty(&l->to_read) && list_empty(&l->read_later) &&
+                     list_empty(&l->to_write) && (!l->mailbox || mailbox_sleep(l->mailbox));
     int count;
 
     if (at.ns != MONO_NEVER.ns || !may_sleep) {
@@ -266,6 +269,8 @@ void net_loop_turn(struct net_loop *l, struct mono until)
     take_mail(l);
     list_init(&again);
     while ((node = list_pop(&l->to_read)) != NULL)
+        list_append(&again, node);
+    while ((node = list_pop(&l->read_later)) != NULL)
         list_append(&again, node);
     for (int i = 0; i < count; i++) {
         struct source *s = events[i].data.ptr;

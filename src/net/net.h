@@ -109,6 +109,8 @@ struct net_peer {
     int cipher_bits;
 };
 const struct net_peer *net_stream_peer(const struct net_stream *s);
+// Its owner has taken what it wanted of that; the memory goes.
+void net_stream_forget_peer(struct net_stream *s);
 
 // The engine has output, or its deadline or finished state changed: the stream is looked at before
 // the loop waits. Cheap; call as often as you like.

@@ -2,7 +2,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,10 +22,10 @@
 struct net_stream *stream_new(struct net_loop *l, int fd)
 {
     struct net_stream *s = xcalloc(1, sizeof(*s));
-    int one = 1;
 
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    s->peer = xcalloc(1, sizeof(*s->peer));
     s->source.fd = fd;
+    s->source.is_removed = true; // not in epoll yet
     s->loop = l;
     s->timer.kind = TIMER_STREAM;
     list_init(&s->on_write);
@@ -38,6 +37,7 @@ struct net_stream *stream_new(struct net_loop *l, int fd)
 void stream_free(struct net_stream *s)
 {
     SSL_free(s->ssl);
+    free(s->peer);
     net_tls_unref(s->tls);
     free(s->pending);
     free(s);
@@ -66,15 +66,23 @@ void stream_names(struct net_stream *s)
     socklen_t len = sizeof(sa);
 
     if (getpeername(s->source.fd, (struct sockaddr *)&sa, &len) == 0)
-        address_text(&sa, s->peer.host, sizeof(s->peer.host));
+        address_text(&sa, s->peer->host, sizeof(s->peer->host));
     len = sizeof(sa);
     if (getsockname(s->source.fd, (struct sockaddr *)&sa, &len) == 0)
-        address_text(&sa, s->peer.local, sizeof(s->peer.local));
+        address_text(&sa, s->peer->local, sizeof(s->peer->local));
 }
 
 const struct net_peer *net_stream_peer(const struct net_stream *s)
 {
-    return &s->peer;
+    static const struct net_peer nobody;
+
+    return s->peer ? s->peer : &nobody;
+}
+
+void net_stream_forget_peer(struct net_stream *s)
+{
+    free(s->peer);
+    s->peer = NULL;
 }
 
 // ---------------------------------------------------------------------------------------- ending
@@ -334,11 +342,11 @@ static void finish(struct net_stream *s)
         return;
     l->cipher_out_len = 0;
     ERR_clear_error();
-    shutdown(s->source.fd, SHUT_WR);
     if (s->is_ended) {
         fail(s, "closed"); // so has the peer
         return;
     }
+    shutdown(s->source.fd, SHUT_WR);
     s->state = STREAM_LINGERING;
     list_remove(&s->on_read);
     source_arm(l, &s->source, EPOLLIN);
@@ -475,10 +483,11 @@ static void run(struct net_stream *s)
     net_want_write(s);
     if (s->ssl)
         decrypt(s); // what came behind the handshake may be in OpenSSL's hands already
-    if (s->state == STREAM_RUNNING && s->ops->room && s->ops->room(s->engine) == 0)
-        s->is_parked = true;
-    else if (s->state == STREAM_RUNNING && !s->is_ended)
-        source_arm(s->loop, &s->source, s->source.armed | (uint32_t)EPOLLIN);
+    if (s->state != STREAM_RUNNING || s->is_ended)
+        return;
+    s->is_parked = s->ops->room && s->ops->room(s->engine) == 0;
+    if (source_arm(s->loop, &s->source, s->is_parked ? 0 : (uint32_t)EPOLLIN) < 0)
+        fail_errno(s, "epoll");
 }
 
 void stream_engine(struct net_stream *s, void *engine, const struct net_engine_ops *ops)
@@ -610,7 +619,7 @@ void stream_read_more(struct net_stream *s)
             break;
     }
     if (s->state != STREAM_CLOSED && list_empty(&s->on_read))
-        list_append(&l->to_read, &s->on_read); // there is more; others first
+        list_append(&l->read_later, &s->on_read); // there is more; others first
 }
 
 void net_stream_resume(struct net_stream *s)
@@ -699,12 +708,12 @@ void stream_start(struct net_stream *s)
 {
     s->source.ready = stream_ready;
     stream_names(s);
-    if (source_add(s->loop, &s->source, s->tls ? (uint32_t)EPOLLIN : 0) < 0) {
-        fail_errno(s, "epoll");
-        return;
-    }
     if (!s->tls) {
         run(s);
+        return;
+    }
+    if (source_arm(s->loop, &s->source, (uint32_t)EPOLLIN) < 0) {
+        fail_errno(s, "epoll");
         return;
     }
     if (s->may_be_plain)

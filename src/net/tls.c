@@ -105,7 +105,7 @@ void tls_expect_host(SSL *ssl, const char *host)
 
 void tls_describe(struct net_stream *s)
 {
-    struct net_peer *p = &s->peer;
+    struct net_peer *p = s->peer;
     X509 *cert = SSL_get0_peer_certificate(s->ssl);
     const unsigned char *alpn = NULL;
     unsigned alpn_len = 0;

@@ -127,6 +127,7 @@ void *service_accepted(void *user, struct net_stream *stream, const struct net_e
             .service = &s->tcp, .address = str_of(a->text), .peer = peer->host, .alpn = peer->alpn},
         now);
     tcp_set_transport(c, stream);
+    net_stream_forget_peer(stream);
     *ops = &tcp_ops;
     return c;
 }
@@ -151,6 +152,7 @@ static void *connected(void *user, struct net_stream *stream, const struct net_e
 
     tcp_set_transport(c, stream);
     tcp_connected(c, net_stream_peer(stream)->host, now);
+    net_stream_forget_peer(stream);
     *ops = &tcp_ops;
     return c;
 }

@@ -34,7 +34,7 @@ static struct address *find_with_memo(struct router *r, struct router_link *l, s
 {
     struct memo *m = NULL;
 
-    if (!l || to.len > MEMO_TEXT_MAX)
+    if (!l || l->kind == LINK_STREAM || to.len > MEMO_TEXT_MAX)
         return address_find(r, to);
     m = memo_of(l);
     if (m->address && m->address_generation == r->address_generation && m->to_len == to.len &&
@@ -62,7 +62,7 @@ uint32_t arrival_node(struct router *r, struct router_link *l, struct str ingres
 
     if (!r->routing || ingress.len < 3)
         return ROUTING_SELF;
-    if (!l || ingress.len > MEMO_TEXT_MAX)
+    if (!l || l->kind == LINK_STREAM || ingress.len > MEMO_TEXT_MAX)
         return routing_find(r->routing, str_skip(ingress, 2));
     m = memo_of(l);
     if (m->node_generation == r->node_generation && m->ingress_len == ingress.len &&
