@@ -173,9 +173,11 @@ static int parse_level(struct str word, int *mask)
         *mask |= and_up ? (1 << LOG_LEVEL_COUNT) - (1 << l) : 1 << l;
         return 0;
     }
-    // Levels that others have between or below ours.
+    // Levels that others have below ours, and between info and warning.
     if (str_is_nocase(word, "trace") || str_is_nocase(word, "notice")) {
-        *mask |= and_up ? (1 << LOG_LEVEL_COUNT) - 1 : 0;
+        int lowest = str_is_nocase(word, "trace") ? LOG_DEBUG : LOG_WARNING;
+
+        *mask |= and_up ? (1 << LOG_LEVEL_COUNT) - (1 << lowest) : 0;
         return 0;
     }
     return str_is_nocase(word, "none") ? 0 : ERR_INVALID;
@@ -185,6 +187,8 @@ int log_set_enable(enum log_module m, const char *enable)
 {
     int mask = 0;
 
+    if (!enable[0])
+        return ERR_INVALID;
     if (strcasecmp(enable, "default") == 0) {
         mask = MASK_DEFAULT;
     } else {
