@@ -314,10 +314,10 @@ static void handle(struct router_conn *c, const struct amqp_event *ev)
         link_attached(c, ev->link);
         break;
     case AMQP_EV_CREDIT:
-        if (l) {
-            link_pump(l);
-            address_serve(l);
-        }
+        if (l && l->is_out)
+            link_go_on(l);
+        else if (l)
+            link_refill(l); // it gave credit back as asked, and there may be a destination again
         break;
     case AMQP_EV_WRITABLE:
         writable(c);

@@ -28,7 +28,7 @@ enum {
     STREAM_HIGH = 512 * 1024, // stored bytes of one stream at which its sender is held …
     STREAM_LOW = 128 * 1024,  // … and at which it may go on
     NEIGHBOUR_MAX = 4096,
-    STREAM_LINKS_KEPT = 128, // idle streaming links of a neighbour that stay attached
+    STREAM_LINKS_KEPT = 128, // idle streaming links of a neighbour that stay for a while
 };
 
 enum { NO_NEIGHBOUR = UINT32_MAX };
@@ -37,14 +37,20 @@ enum { ROUTER_EVENT_MAX = 256, OBJECT_KINDS = 5 };
 // Offered in open by routers that understand our extensions (docs/protocol.md).
 #define ROUTER_OUR_CAPABILITY "skupper.flood"
 
-// Not on the wire of other makes: the message was pre-settled at its ingress and travels unsettled
-// between our routers, so that the ingress gives credit back only when it has left the network.
-enum { RA_HELD = 8 };
+// Flags in annotations, not on the wire of other makes.
+enum {
+    RA_OURS = 8, // this bit and all above
+    // The message was pre-settled at its ingress and travels unsettled between our routers, so that
+    // the ingress gives credit back only when it has left the network.
+    RA_HELD = 8,
+    RA_NUMBER_SHIFT = 4, // the rest numbers the multicasts of an ingress; 0: none (once.c)
+};
 
 // Annotations that we write: ours and a trace as long as the network is wide.
 enum { HEAD_MAX = 16 * 1024 };
 
 struct outgoing;
+struct seen;
 struct delivery;
 struct router_link;
 
@@ -146,6 +152,7 @@ struct router_link {
     // counters
     uint64_t delivery_count, presettled, dropped_presettled, accepted, rejected, released, modified;
     struct mono stalled_since; // out, with a queue: no progress since
+    struct mono idle_since;    // LINK_STREAM on router_conn.idle_streams
 };
 
 struct neighbour {
@@ -268,6 +275,9 @@ struct router {
     struct map addresses;
     uint32_t address_generation; // changes when an address is freed
     uint32_t node_generation;    // changes when routes do
+    uint32_t multicast_number;   // the last one given
+    struct seen **seen;          // by node
+    uint32_t seen_size;
     struct list changed_addresses;
     struct list conns, dirty, surplus;
     struct list data_conns;      // of groups whose control connection is not known yet
@@ -279,6 +289,7 @@ struct router {
     struct neighbour *neighbours[NEIGHBOUR_MAX];
     uint32_t neighbour_count;   // highest in use + 1
     struct routing *routing;    // NULL unless interior
+    struct mono scrub_at;       // when idle streaming links are looked at again
     struct router_conn *uplink; // mode edge: the active one
     char mesh[RNG_ID_LEN + 1];  // mode edge
     struct mgmt_agent *agent;
@@ -305,7 +316,8 @@ struct arrival {
     uint32_t format;
     uint32_t ingress; // node
     bool is_presettled, is_complete;
-    bool was_sent; // to somebody, without an object that would tell
+    bool was_sent;    // to somebody, without an object that would tell
+    bool is_numbered; // by us: what it came with does not tell the number
 };
 
 // address.c
@@ -353,6 +365,7 @@ void link_detached(struct router_link *l); // frees it; the engine's part is gon
 void link_close(struct router_link *l, const char *condition, const char *description);
 void link_refill(struct router_link *l);   // credit up to what may stand now
 void link_pump(struct router_link *l);     // sends what is queued, as far as it is ready
+void link_go_on(struct router_link *l);    // ... and what waits at its address
 bool link_is_ready(struct router_link *l); // and if it is not, it is pumped when there is room
 void link_stall(struct router_link *l);
 void link_init(struct router_link *l, struct router_conn *c, enum link_kind kind, bool is_out);
@@ -393,8 +406,15 @@ bool goes_settled(bool is_presettled, const struct router_link *l);
 size_t annotations_for(const struct router *r, const struct amqp_ra *in,
                        const struct router_link *out, bool is_presettled, uint8_t *head);
 
+// once.c
+uint32_t once_next(struct router *r);
+bool once_is_new(struct router *r, uint32_t node, uint32_t number); // and not any more after this
+void once_forget(struct router *r, uint32_t node);
+void once_fini(struct router *r);
+
 // forward.c
 void forward(struct router *r, struct arrival *a);
+void forward_number(struct router *r, struct arrival *a, const struct address *to);
 void forward_again(struct delivery *d); // its way is gone and nothing of it was sent
 void forward_waiting(struct router *r, struct address *a); // its consumers changed
 void address_serve(struct router_link *consumer);
@@ -417,6 +437,7 @@ struct router_link *network_conn_stream_link(struct router_conn *c);
 void network_stream_done(struct router_link *l);
 void network_stream_unused(struct router_link *l);
 void network_trim_streams(struct router *r); // closes idle streaming links that are too many
+void network_tick(struct router *r);
 
 // edge.c
 void edge_opened(struct router_conn *c);

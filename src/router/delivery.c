@@ -287,11 +287,15 @@ struct delivery *arrival_delivery(struct router *r, struct arrival *a)
 
 // A link with a fixed target says where its messages go, they need not. What is stored must tell
 // by itself, because the link may be gone when it is sent: so its annotations are written anew. So
-// are those that are to be stripped.
-static bool needs_head(const struct router_link *l, const struct amqp_msg *msg)
+// are those that are to be stripped, and those that say too little.
+static bool needs_head(const struct arrival *a)
 {
+    const struct router_link *l = a->link;
+
+    if (a->is_numbered)
+        return true;
     return l && !l->is_router &&
-           (l->target || l->is_resend || (l->conn->strip_in && msg->ra.present));
+           (l->target || l->is_resend || (l->conn->strip_in && a->msg.ra.present));
 }
 
 static void store_with_head(struct delivery *d, const struct arrival *a)
@@ -320,7 +324,7 @@ void arrival_store(struct router *r, struct arrival *a)
 
     if (d->first)
         return;
-    if (needs_head(a->link, &a->msg))
+    if (needs_head(a))
         store_with_head(d, a);
     else
         delivery_append(d, a->bytes);
@@ -476,6 +480,8 @@ static void prepare(struct router *r, struct arrival *a)
         a->msg.ra.trace_count = 0;
         a->msg.ra.flags = 0;
     }
+    if (!l->is_router || !l->conn->is_ours)
+        a->msg.ra.flags &= RA_OURS - 1;
     if (l->is_resend)
         a->msg.ra.flags |= AMQP_RA_RESEND_RELEASED;
     if (l->target && !l->is_router && a->msg.ra.to_override.len == 0)
@@ -522,7 +528,8 @@ static void route_stored(struct delivery *d)
     d->is_streaming |= !d->is_complete;
     d->no_hold = (a.msg.ra.flags & AMQP_RA_NO_HOLD) != 0;
     d->ra_len = (uint32_t)a.msg.ra_len;
-    if (needs_head(d->in, &a.msg)) {
+    forward_number(r, &a, to);
+    if (needs_head(&a)) {
         struct chunk *raw = d->first;
 
         d->first = d->last = NULL;
@@ -657,7 +664,7 @@ void delivery_push(struct delivery *d)
         struct router_link *l = o->link;
 
         if (o->is_begun && !o->is_written && outgoing_write(o))
-            link_pump(l);
+            link_go_on(l);
     }
     d->is_forwarding = false;
     if (d->copy_count == 0)

@@ -81,7 +81,7 @@ static bool can_take(struct router_link *l)
 {
     if (l->kind == LINK_INSIDE)
         return true;
-    return l->is_attached && l->queue_count == 0 && !l->current && link_is_ready(l);
+    return l->is_attached && l->amqp && l->queue_count == 0 && !l->current && link_is_ready(l);
 }
 
 static void count_outstanding(struct address *to, struct outgoing *o, uint32_t neighbour)
@@ -536,6 +536,32 @@ static bool goes_up(const struct router *r, const struct arrival *a, const struc
     return !to || !address_has_destination(to);
 }
 
+static bool is_multicast(const struct address *to)
+{
+    return to && (to->treatment == ROUTER_MULTICAST || to->treatment == ROUTER_FLOOD);
+}
+
+// A multicast that enters the network here gets its number.
+void forward_number(struct router *r, struct arrival *a, const struct address *to)
+{
+    if (!r->routing || !is_multicast(to) || a->is_numbered || a->msg.ra.ingress.len > 0)
+        return;
+    a->msg.ra.flags &= (1 << RA_NUMBER_SHIFT) - 1;
+    a->msg.ra.flags |= once_next(r) << RA_NUMBER_SHIFT;
+    a->is_numbered = true;
+}
+
+// Has this copy of a multicast come before, another way?
+static bool is_second_copy(struct router *r, const struct arrival *a, const struct address *to)
+{
+    uint32_t number = a->msg.ra.flags >> RA_NUMBER_SHIFT;
+
+    if (!r->routing || !is_multicast(to) || number == 0 || a->is_numbered ||
+        a->msg.ra.ingress.len == 0 || a->ingress == ROUTING_NO_NODE)
+        return false;
+    return a->ingress == ROUTING_SELF || !once_is_new(r, a->ingress, number);
+}
+
 void forward(struct router *r, struct arrival *a)
 {
     struct address *to = arrival_address(r, a);
@@ -550,7 +576,9 @@ void forward(struct router *r, struct arrival *a)
         a->delivery->is_forwarding = true;
         a->delivery->resend = (a->msg.ra.flags & AMQP_RA_RESEND_RELEASED) != 0;
     }
-    if (to) {
+    if (to && !is_second_copy(r, a, to)) {
+        if (!a->delivery)
+            forward_number(r, a, to);
         count_direction(r, a, to);
         sent = send(r, a, to);
     }

@@ -197,6 +197,12 @@ void link_pump(struct router_link *l)
     }
 }
 
+void link_go_on(struct router_link *l)
+{
+    link_pump(l);
+    address_serve(l);
+}
+
 void link_detached(struct router_link *l)
 {
     struct router *r = l->conn->router;

@@ -9,6 +9,10 @@
 // Neighbours: which of a connection's links carry routing control, which messages, which streams;
 // and the glue between the routing engine and the address table. Sections 2 to 4 of the protocol.
 
+// Streaming links that nobody has used for this long are closed; beyond STREAM_LINKS_KEPT of one
+// connection, at once.
+enum { STREAM_LINK_IDLE_MS = 30000, SCRUB_MS = 10000 };
+
 #define CAPABILITY_CONTROL "qd.router"
 #define CAPABILITY_DATA "qd.router-data"
 
@@ -342,11 +346,13 @@ void network_stream_done(struct router_link *l)
 {
     struct router_conn *c = l->conn;
 
-    if (!list_empty(&l->on_idle) || l->queue_count > 0 || c->is_closed)
+    if (!l->amqp || !list_empty(&l->on_idle) || l->queue_count > 0 || c->is_closed)
         return;
+    l->idle_since = c->router->now;
     list_append(&c->idle_streams, &l->on_idle);
     c->idle_stream_count++;
     network_stream_unused(l);
+    c->router->scrub_at = mono_min(c->router->scrub_at, mono_add_ms(c->router->now, SCRUB_MS));
 }
 
 // Nothing of it is unsettled any more: if there are many like it, it can go.
@@ -359,20 +365,52 @@ void network_stream_unused(struct router_link *l)
         list_append(&c->router->surplus, &c->on_surplus);
 }
 
+static void close_stream(struct router_link *l)
+{
+    struct amqp_session *s = amqp_link_session(l->amqp);
+
+    link_close(l, NULL, NULL);
+    amqp_session_end(s); // it had one of its own
+}
+
 static void trim_streams(struct router_conn *c)
 {
     list_for_each (node, &c->idle_streams) {
         struct router_link *l = list_entry(node, struct router_link, on_idle);
-        struct amqp_session *s;
 
         if (c->idle_stream_count <= STREAM_LINKS_KEPT)
             return;
-        if (l->sent_count > 0)
-            continue;
-        s = amqp_link_session(l->amqp);
-        link_close(l, NULL, NULL);
-        amqp_session_end(s);
+        if (l->sent_count == 0)
+            close_stream(l);
     }
+}
+
+// The longest idle stand first.
+static void scrub_streams(struct router_conn *c)
+{
+    list_for_each (node, &c->idle_streams) {
+        struct router_link *l = list_entry(node, struct router_link, on_idle);
+
+        if (mono_before(c->router->now, mono_add_ms(l->idle_since, STREAM_LINK_IDLE_MS)))
+            return;
+        if (l->sent_count == 0)
+            close_stream(l);
+    }
+}
+
+void network_tick(struct router *r)
+{
+    bool any = false;
+
+    if (mono_before(r->now, r->scrub_at))
+        return;
+    list_for_each (node, &r->conns) {
+        struct router_conn *c = list_entry(node, struct router_conn, on_router);
+
+        scrub_streams(c);
+        any = any || c->idle_stream_count > 0;
+    }
+    r->scrub_at = any ? mono_add_ms(r->now, SCRUB_MS) : MONO_NEVER;
 }
 
 // Done when no delivery is being looked at, as it ends links.
@@ -478,8 +516,11 @@ static void routing_event(struct router *r, const struct routing_event *ev)
     struct str id = routing_id(r->routing, ev->node);
 
     switch (ev->type) {
-    case ROUTING_EV_ROUTES:
     case ROUTING_EV_NODE_GONE:
+        once_forget(r, ev->node);
+        r->node_generation++;
+        break;
+    case ROUTING_EV_ROUTES:
         r->node_generation++;
         break;
     case ROUTING_EV_NODE_UP:

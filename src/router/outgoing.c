@@ -109,7 +109,8 @@ size_t annotations_for(const struct router *r, const struct amqp_ra *in,
     if (!out->is_router && out->conn->strip_out)
         return 0;
     ra.present = true;
-    ra.flags &= ~(uint32_t)RA_HELD;
+    ra.flags &= out->is_router && out->conn->is_ours && r->mode != ROUTER_EDGE ? ~(uint32_t)RA_HELD
+                                                                               : RA_OURS - 1;
     if (is_presettled && out->is_router && out->conn->is_ours)
         ra.flags |= RA_HELD;
     if (r->mode == ROUTER_EDGE) {
@@ -323,6 +324,7 @@ static void detach(struct outgoing *o)
 void outgoing_finish(struct outgoing *o, const struct amqp_outcome *outcome)
 {
     struct delivery *d = o->delivery;
+    struct router_link *freed = o->link && o->link->current == o ? o->link : NULL;
 
     combine(d, outcome);
     if (o->amqp && !o->is_written)
@@ -334,6 +336,11 @@ void outgoing_finish(struct outgoing *o, const struct amqp_outcome *outcome)
         delivery_done(d);
     else
         delivery_trim(d);
+    if (freed) {
+        if (freed->kind == LINK_STREAM)
+            network_stream_done(freed);
+        link_go_on(freed); // others waited behind it
+    }
 }
 
 void outgoing_lost(struct outgoing *o)

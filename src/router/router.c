@@ -13,7 +13,7 @@
 //   conn.c       events of a connection's AMQP engine are told apart and handed on
 //   link.c       links: who may attach to what, credit, the queue of an outgoing link
 //   delivery.c   one message: its bytes while they must be kept, its copies, its outcome
-//   forward.c    the choice: which consumer, which next hop, how many copies
+//   forward.c    the choice: which consumer, which next hop, how many copies; once.c: no copy twice
 //   address.c    the table of addresses and of who consumes them; rules.c: their treatment
 //   network.c    neighbours: control, data and streaming links, and the glue to routing.h
 //   edge.c       edge routers, at both ends of their uplink
@@ -55,6 +55,7 @@ struct router *router_new(const struct router_opts *opts, struct mono now)
     list_init(&r->dirty);
     list_init(&r->surplus);
     list_init(&r->data_conns);
+    r->scrub_at = MONO_NEVER;
     r->events = xcalloc(ROUTER_EVENT_MAX, sizeof(*r->events));
     if (opts->mode == ROUTER_INTERIOR) {
         struct routing_opts routing = {
@@ -87,6 +88,7 @@ void router_free(struct router *r)
     address_free_all(r);
     rules_free(r);
     deliveries_free(r);
+    once_fini(r);
     free(r->events);
     free(r->id);
     free(r->node_text);
@@ -185,7 +187,7 @@ struct mono router_now(const struct router *r)
 
 struct mono router_deadline(const struct router *r)
 {
-    return r->routing ? routing_deadline(r->routing) : MONO_NEVER;
+    return r->routing ? mono_min(routing_deadline(r->routing), r->scrub_at) : MONO_NEVER;
 }
 
 void router_tick(struct router *r, struct mono now)
@@ -193,6 +195,7 @@ void router_tick(struct router *r, struct mono now)
     r->now = now;
     if (r->routing && !mono_before(now, routing_deadline(r->routing)))
         routing_tick(r->routing, now);
+    network_tick(r);
     router_settle(r);
 }
 
