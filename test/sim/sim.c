@@ -1,26 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sim.h"
 
-#include <assert.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/heap.h"
-#include "base/list.h"
-#include "base/map.h"
 #include "base/mem.h"
-#include "base/rng.h"
+#include "inside.h"
 
 // A wire has two ends; each end holds an engine: a router's connection or a client's. Bytes that an
 // engine puts out become packets that arrive at the other end after the wire's delay. One heap of
 // timers drives everything: the packet that arrives next on each direction, the deadlines of
-// routers and of ends.
+// routers and of ends, the turns of clients.
 
-enum timer_kind { OF_ROUTER, OF_END, OF_PACKET };
-
-struct sim_timer {
-    struct timer timer;
-    enum timer_kind kind;
+enum {
+    IN_FLIGHT_MAX = 256 * 1024, // what sockets hold between two ends
+    STEPS_AT_ONCE_MAX = 10000000,
 };
 
 struct packet {
@@ -30,59 +25,21 @@ struct packet {
     uint8_t data[];
 };
 
-struct end {
-    struct sim_wire *wire;
-    struct router_conn *conn;  // a router's …
-    struct sim_client *client; // … or a client's
-    uint32_t router;
-    struct list incoming; // packets
-    struct sim_timer arrival, deadline;
-    struct list on_woken;
-};
+void sim_report(struct sim *s, const char *fmt, ...)
+{
+    va_list args;
 
-struct sim_wire {
-    struct list on_sim;
-    struct end ends[2];
-    int cost;
-    uint32_t delay_ms;
-    bool is_joined, is_silent, is_client;
-};
+    if (s->fault[0])
+        return;
+    va_start(args, fmt);
+    vsnprintf(s->fault, sizeof(s->fault), fmt, args);
+    va_end(args);
+}
 
-struct station {
-    struct router *router;
-    struct pool *pool;
-    struct sim_timer deadline;
-    char id[16];
-    uint32_t starts;
-};
-
-struct sim {
-    struct rng rng;
-    struct mono now;
-    struct heap heap;
-    struct station *stations;
-    uint32_t station_count, block_size;
-    struct list wires, clients, woken;
-    uint64_t steps, bytes;
-    uint32_t client_count;
-};
-
-struct sim_client {
-    struct list on_sim;
-    struct sim_client_opts opts;
-    struct amqp_conn *conn;
-    struct amqp_link *link;
-    struct sim_wire *wire;
-    struct pool *pool;
-    struct sim_counts counts;
-    uint32_t number;
-    struct map seen; // "client:number"
-    struct amqp_delivery **held;
-    uint32_t held_count;
-    char address[64];
-};
-
-enum { BLOCKS = 1 << 20 };
+const char *sim_fault(const struct sim *s)
+{
+    return s->fault[0] ? s->fault : NULL;
+}
 
 struct sim *sim_new(uint64_t seed, uint32_t router_count, uint32_t block_size)
 {
@@ -122,6 +79,16 @@ uint64_t sim_steps(const struct sim *s)
     return s->steps;
 }
 
+uint64_t sim_packets(const struct sim *s)
+{
+    return s->packets;
+}
+
+size_t sim_blocks_used(struct sim *s, uint32_t index)
+{
+    return s->stations[index].pool ? pool_used(s->stations[index].pool) : 0;
+}
+
 uint64_t sim_bytes(const struct sim *s)
 {
     return s->bytes;
@@ -129,7 +96,7 @@ uint64_t sim_bytes(const struct sim *s)
 
 // ------------------------------------------------------------------------------------------ ends
 
-static void wake(struct sim *s, struct end *e)
+void sim_wake(struct sim *s, struct end *e)
 {
     if (list_empty(&e->on_woken))
         list_append(&s->woken, &e->on_woken);
@@ -148,29 +115,14 @@ static void settle_router(struct sim *s, uint32_t index)
 
             sim_cut(s, e->wire);
         }
+        // A silent cable is no breach of the protocol.
+        if (ev.type == ROUTER_EV_CLOSED && strstr(ev.text, "protocol broken") &&
+            !strstr(ev.text, "idle-timeout"))
+            sim_report(s, "router %s: %s", st->id, ev.text);
     }
     while ((c = router_next_dirty(st->router)) != NULL)
-        wake(s, router_conn_user_data(c));
+        sim_wake(s, router_conn_user_data(c));
     heap_set(&s->heap, &st->deadline.timer, router_deadline(st->router));
-}
-
-static void packet_send(struct sim *s, struct end *to, struct buf *out)
-{
-    struct packet *p = xcalloc(1, sizeof(*p) + out->len);
-    struct sim_wire *w = to->wire;
-
-    p->len = buf_copy(out, 0, p->data, out->len);
-    p->at = mono_add_ms(s->now, w->delay_ms);
-    buf_skip(out, p->len);
-    if (w->is_silent) {
-        free(p);
-        return;
-    }
-    s->bytes += p->len;
-    list_init(&p->on_end);
-    list_append(&to->incoming, &p->on_end);
-    if (to->arrival.timer.place == 0)
-        heap_set(&s->heap, &to->arrival.timer, p->at);
 }
 
 static struct end *other(struct end *e)
@@ -178,16 +130,63 @@ static struct end *other(struct end *e)
     return e == &e->wire->ends[0] ? &e->wire->ends[1] : &e->wire->ends[0];
 }
 
-static void client_poll(struct sim *s, struct sim_client *c);
+// An end that was given more than it had allowed says so, to a link or a session.
+static void watch(struct sim *s, const uint8_t *data, size_t len)
+{
+    static const char *const words[] = {"transfer-limit-exceeded", "window-violation"};
+
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+        if (memmem(data, len, words[i], strlen(words[i])))
+            sim_report(s, "credit or window overrun: %s", words[i]);
+}
+
+static struct mono arrival_time(struct sim *s, struct end *from, size_t len)
+{
+    const struct sim_wire *w = from->wire;
+    struct mono leaves = mono_before(from->free_at, s->now) ? s->now : from->free_at, at;
+
+    if (w->bytes_per_ms)
+        from->free_at = leaves =
+            mono_add_ms(leaves, (int64_t)((len + w->bytes_per_ms - 1) / w->bytes_per_ms));
+    at = mono_add_ms(leaves, w->delay_ms + rng_below(&s->rng, w->jitter_ms + 1));
+    if (mono_before(at, from->last_at)) // they keep their order
+        at = from->last_at;
+    return from->last_at = at;
+}
+
+// As much of the output as the wire takes. True when some has left.
+static bool packet_send(struct sim *s, struct end *from, struct buf *out)
+{
+    struct end *to = other(from);
+    size_t len = IN_FLIGHT_MAX - from->in_flight;
+    struct packet *p;
+
+    len = out->len < len ? out->len : len;
+    if (len == 0)
+        return false;
+    p = xcalloc(1, sizeof(*p) + len);
+    p->len = buf_copy(out, 0, p->data, len);
+    p->at = arrival_time(s, from, len);
+    buf_skip(out, len);
+    from->in_flight += len;
+    watch(s, p->data, len);
+    if (from->wire->is_silent) {
+        free(p);
+        return true;
+    }
+    s->packets++;
+    s->bytes += len;
+    list_init(&p->on_end);
+    list_append(&to->incoming, &p->on_end);
+    if (to->arrival.timer.place == 0)
+        heap_set(&s->heap, &to->arrival.timer, p->at);
+    return true;
+}
 
 static void pull_router(struct sim *s, struct end *e)
 {
-    struct buf *out = router_conn_output(e->conn, s->now);
-
-    if (out->len > 0) {
-        packet_send(s, other(e), out);
+    if (packet_send(s, e, router_conn_output(e->conn, s->now)))
         router_conn_sent(e->conn, s->now);
-    }
     heap_set(&s->heap, &e->deadline.timer, router_conn_deadline(e->conn));
     if (router_conn_is_finished(e->conn))
         sim_cut(s, e->wire);
@@ -196,16 +195,15 @@ static void pull_router(struct sim *s, struct end *e)
 
 static void pull_client(struct sim *s, struct end *e)
 {
-    struct buf *out;
+    struct sim_client *c = e->client;
 
-    amqp_conn_flush(e->client->conn);
-    out = amqp_conn_output(e->client->conn);
-    if (out->len > 0) {
-        packet_send(s, other(e), out);
-        amqp_conn_sent(e->client->conn);
-        client_poll(s, e->client);
+    amqp_conn_flush(c->conn);
+    if (packet_send(s, e, amqp_conn_output(c->conn))) {
+        amqp_conn_sent(c->conn);
+        client_poll(c);
     }
-    heap_set(&s->heap, &e->deadline.timer, amqp_conn_deadline(e->client->conn));
+    if (c->conn)
+        heap_set(&s->heap, &e->deadline.timer, amqp_conn_deadline(c->conn));
 }
 
 static void pull_woken(struct sim *s)
@@ -230,9 +228,9 @@ static void feed(struct sim *s, struct end *e, const struct packet *p)
         settle_router(s, e->router);
     } else if (e->client && e->client->conn) {
         amqp_conn_feed(e->client->conn, p->data, p->len, s->now);
-        client_poll(s, e->client);
+        client_poll(e->client);
     }
-    wake(s, e);
+    sim_wake(s, e);
 }
 
 static void arrived(struct sim *s, struct end *e)
@@ -242,6 +240,8 @@ static void arrived(struct sim *s, struct end *e)
 
     if (next)
         heap_set(&s->heap, &e->arrival.timer, list_entry(next, struct packet, on_end)->at);
+    other(e)->in_flight -= p->len;
+    sim_wake(s, other(e));
     feed(s, e, p);
     free(p);
 }
@@ -255,6 +255,8 @@ static void drop_packets(struct sim *s, struct end *e)
     heap_cancel(&s->heap, &e->arrival.timer);
     heap_cancel(&s->heap, &e->deadline.timer);
     list_remove(&e->on_woken);
+    e->in_flight = 0;
+    e->free_at = e->last_at = s->now;
 }
 
 static void end_init(struct end *e, struct sim_wire *w, uint32_t router)
@@ -307,6 +309,28 @@ struct sim_wire *sim_link(struct sim *s, uint32_t a, uint32_t b, int cost, uint3
     return w;
 }
 
+void sim_delay(struct sim_wire *w, uint32_t delay_ms, uint32_t jitter_ms, uint32_t bytes_per_ms)
+{
+    w->delay_ms = delay_ms;
+    w->jitter_ms = jitter_ms;
+    w->bytes_per_ms = bytes_per_ms;
+}
+
+struct sim_wire *sim_client_wire(struct sim *s, uint32_t router)
+{
+    struct sim_wire *w = wire_new(s, router, router, 1, 1);
+
+    w->is_client = true;
+    return w;
+}
+
+void sim_client_join(struct sim *s, struct sim_wire *w)
+{
+    w->is_joined = true;
+    end_connect(s, &w->ends[1], true, ROUTER_ROLE_NORMAL);
+    sim_wake(s, &w->ends[0]);
+}
+
 void sim_join(struct sim *s, struct sim_wire *w)
 {
     if (w->is_joined && !w->is_silent)
@@ -331,12 +355,8 @@ static void end_lost(struct sim *s, struct end *e)
         router_conn_lost(conn, s->now);
         settle_router(s, e->router);
     }
-    if (e->client && e->client->conn) {
-        amqp_conn_free(e->client->conn);
-        e->client->conn = NULL;
-        e->client->link = NULL;
-        e->client->counts.is_attached = false;
-    }
+    if (e->client && e->client->conn)
+        client_lost(e->client);
 }
 
 void sim_cut(struct sim *s, struct sim_wire *w)
@@ -392,7 +412,7 @@ void sim_start(struct sim *s, uint32_t index)
     if (st->router)
         return;
     snprintf(st->id, sizeof(st->id), "R%04u", index);
-    st->pool = pool_new(s->block_size, BLOCKS);
+    st->pool = pool_new(s->block_size, SIM_BLOCKS);
 
     struct router_opts o = {
         .id = st->id,
@@ -407,6 +427,12 @@ void sim_start(struct sim *s, uint32_t index)
     router_address_config(st->router, STR("mc"), true, ROUTER_MULTICAST, -1);
     router_address_config(st->router, STR("closest"), true, ROUTER_CLOSEST, -1);
     settle_router(s, index);
+    list_for_each (node, &s->clients) {
+        struct sim_client *c = list_entry(node, struct sim_client, on_sim);
+
+        if (c->opts.router == index)
+            client_connect(c);
+    }
 }
 
 void sim_free(struct sim *s)
@@ -420,6 +446,7 @@ void sim_free(struct sim *s)
     while ((node = list_pop(&s->wires)) != NULL)
         free(list_entry(node, struct sim_wire, on_sim));
     heap_fini(&s->heap);
+    free(s->by_number);
     free(s->stations);
     free(s);
 }
@@ -441,9 +468,9 @@ static void fire_end(struct sim *s, struct end *e)
         settle_router(s, e->router);
     } else if (e->client && e->client->conn) {
         amqp_conn_tick(e->client->conn, s->now);
-        client_poll(s, e->client);
+        client_poll(e->client);
     }
-    wake(s, e);
+    sim_wake(s, e);
 }
 
 static void fire(struct sim *s, struct timer *t)
@@ -460,6 +487,10 @@ static void fire(struct sim *s, struct timer *t)
     case OF_PACKET:
         arrived(s, list_entry(st, struct end, arrival));
         break;
+    case OF_CLIENT:
+        s->steps++;
+        client_turn(list_entry(st, struct sim_client, turn));
+        break;
     }
 }
 
@@ -472,18 +503,26 @@ bool sim_run(struct sim *s, uint32_t ms, bool (*done)(struct sim *s, void *user)
         struct mono next = heap_deadline(&s->heap);
         struct timer *t;
 
+        if (s->fault[0])
+            return false;
+        if (!mono_before(s->now, next)) {
+            uint64_t last = s->steps + STEPS_AT_ONCE_MAX;
+
+            while (!s->fault[0] && (t = heap_pop_due(&s->heap, s->now)) != NULL) {
+                fire(s, t);
+                pull_woken(s);
+                if (s->steps > last)
+                    sim_report(s, "time stands still: something is due again and again");
+            }
+            continue;
+        }
         if (done && done(s, user))
             return true;
         if (mono_before(until, next)) {
             s->now = until;
             return false;
         }
-        if (mono_before(s->now, next))
-            s->now = next;
-        while ((t = heap_pop_due(&s->heap, s->now)) != NULL) {
-            fire(s, t);
-            pull_woken(s);
-        }
+        s->now = next;
     }
 }
 
@@ -529,162 +568,4 @@ bool sim_routes_are_right(struct sim *s, void *unused)
     }
     free(cost);
     return right;
-}
-
-// ---------------------------------------------------------------------------------------- clients
-
-enum { MESSAGE_HEAD = 8, CLIENT_MESSAGE_MAX = 1 << 20 };
-
-static void client_send(struct sim_client *c)
-{
-    uint8_t *message = xcalloc(1, c->opts.size + MESSAGE_HEAD);
-    bool done = false;
-
-    memcpy(message, (const uint8_t[]){0x00, 0x53, 0x75, 0xb0}, 4);
-    for (int i = 0; i < 4; i++)
-        message[4 + i] = (uint8_t)(c->opts.size >> (24 - 8 * i));
-    memcpy(message + MESSAGE_HEAD, &c->number, 4);
-    while (c->counts.sent < c->opts.to_send && amqp_link_is_ready(c->link)) {
-        struct iovec iov = {message, c->opts.size + MESSAGE_HEAD};
-        uint32_t number = c->counts.sent;
-
-        memcpy(message + MESSAGE_HEAD + 4, &number, 4);
-
-        struct amqp_delivery *d = amqp_delivery_begin(c->link, c->opts.presettled, 0, NULL);
-        size_t taken = amqp_delivery_write(d, &iov, 1, true, &done);
-
-        assert(done && taken == iov.iov_len); // messages are smaller than a frame
-        c->counts.sent++;
-        c->counts.outstanding += !c->opts.presettled;
-    }
-    free(message);
-}
-
-static void client_receive(struct sim_client *c, const struct amqp_event *ev)
-{
-    struct amqp_delivery *d = ev->transfer.delivery;
-    char key[32];
-    uint32_t from, number;
-
-    if (!ev->transfer.first || ev->transfer.more || ev->transfer.len < MESSAGE_HEAD + 8)
-        return;
-    memcpy(&from, ev->transfer.data + MESSAGE_HEAD, 4);
-    memcpy(&number, ev->transfer.data + MESSAGE_HEAD + 4, 4);
-    snprintf(key, sizeof(key), "%u:%u", from, number);
-    c->counts.received++;
-    c->counts.duplicates += map_put(&c->seen, str_of(key), c) != NULL;
-    if (!d->settled && c->held_count < c->opts.holds) {
-        c->held[c->held_count++] = d;
-        return;
-    }
-    if (!d->settled)
-        amqp_delivery_settle(d, &(struct amqp_outcome){.type = AMQP_ACCEPTED});
-    amqp_link_grant(c->link, 1);
-}
-
-static void client_updated(struct sim_client *c, const struct amqp_event *ev)
-{
-    enum amqp_outcome_type type = ev->update.outcome.type;
-
-    assert(c->counts.outstanding > 0); // nothing is settled twice
-    c->counts.outstanding--;
-    c->counts.accepted += type == AMQP_ACCEPTED;
-    c->counts.released += type == AMQP_RELEASED;
-    c->counts.modified += type == AMQP_MODIFIED;
-    c->counts.rejected += type == AMQP_REJECTED;
-    if (!ev->update.settled)
-        amqp_delivery_settle(ev->update.delivery, NULL);
-}
-
-static void client_attach(struct sim_client *c)
-{
-    struct amqp_attach attach = {
-        .name = "link",
-        .role = c->opts.is_sender ? AMQP_SENDER : AMQP_RECEIVER,
-        .snd_settle_mode = 2,
-        .capacity = c->opts.credit ? c->opts.credit : 1,
-    };
-
-    *(c->opts.is_sender ? &attach.target.address : &attach.source.address) = str_of(c->address);
-    c->link = amqp_link_attach(amqp_session_begin(c->conn, 2048), &attach);
-    if (!c->opts.is_sender)
-        amqp_link_grant(c->link, c->opts.credit);
-}
-
-static void client_poll(struct sim *s, struct sim_client *c)
-{
-    struct amqp_event ev;
-
-    while (c->conn && amqp_conn_next(c->conn, &ev)) {
-        if (ev.type == AMQP_EV_OPENED)
-            client_attach(c);
-        else if (ev.type == AMQP_EV_ATTACHED)
-            c->counts.is_attached = true;
-        else if (ev.type == AMQP_EV_TRANSFER)
-            client_receive(c, &ev);
-        else if (ev.type == AMQP_EV_UPDATED)
-            client_updated(c, &ev);
-        else if (ev.type == AMQP_EV_DETACHED || ev.type == AMQP_EV_CLOSED)
-            c->link = NULL;
-    }
-    if (c->link && c->opts.is_sender)
-        client_send(c);
-    wake(s, &c->wire->ends[0]);
-}
-
-struct sim_client *sim_client_new(struct sim *s, const struct sim_client_opts *opts)
-{
-    struct sim_client *c = xcalloc(1, sizeof(*c));
-    char id[32];
-    struct amqp_conn_opts engine = {
-        .container_id = id,
-        .frame_size_max = 16384,
-        .channel_max = 3,
-        .link_max = 4,
-        .output_max = 1 << 20,
-        .incoming_window = 2048,
-        .sasl_mechanisms = AMQP_SASL_ANONYMOUS,
-    };
-
-    assert(opts->size + MESSAGE_HEAD < 16000);
-    c->opts = *opts;
-    c->number = s->client_count++;
-    snprintf(id, sizeof(id), "client-%u", c->number);
-    snprintf(c->address, sizeof(c->address), "%s", opts->address);
-    c->held = xcalloc(opts->holds + 1, sizeof(struct amqp_delivery *));
-    c->pool = engine.pool = pool_new(s->block_size, BLOCKS);
-    c->wire = wire_new(s, opts->router, opts->router, 1, 1);
-    c->wire->is_client = c->wire->is_joined = true;
-    c->wire->ends[0].client = c;
-    c->conn = amqp_conn_new(&engine, s->now);
-    list_init(&c->on_sim);
-    list_append(&s->clients, &c->on_sim);
-    end_connect(s, &c->wire->ends[1], true, ROUTER_ROLE_NORMAL);
-    wake(s, &c->wire->ends[0]);
-    return c;
-}
-
-void sim_client_end(struct sim *s, struct sim_client *c)
-{
-    list_remove(&c->on_sim);
-    sim_cut(s, c->wire);
-    list_remove(&c->wire->on_sim);
-    free(c->wire);
-    map_fini(&c->seen);
-    free(c->held);
-    pool_free(c->pool);
-    free(c);
-}
-
-const struct sim_counts *sim_counts(const struct sim_client *c)
-{
-    return &c->counts;
-}
-
-bool sim_has(const struct sim_client *receiver, const struct sim_client *sender, uint32_t number)
-{
-    char key[32];
-
-    snprintf(key, sizeof(key), "%u:%u", sender->number, number);
-    return map_get(&receiver->seen, str_of(key)) != NULL;
 }
