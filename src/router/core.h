@@ -430,6 +430,7 @@ void network_link_up(struct router_link *l);
 void network_link_down(struct router_link *l);
 void network_conn_lost(struct router_conn *c);
 void network_control(struct router_link *l, struct str bytes);
+void network_alive(struct router_conn *c); // bytes have come
 void network_publish(struct router *r, struct address *a);
 void network_poll(struct router *r);
 struct router_link *network_stream_link(struct neighbour *n);

@@ -133,6 +133,7 @@ void hello_receive(struct routing *rt, uint32_t link, const struct ctl *m, struc
         l->hello_at = mono_min(l->hello_at, mono_add_ms(l->hello_sent_at, HELLO_GAP_MS));
     l->is_heard = true;
     l->heard_at = now;
+    l->is_listed = is_listed;
     if (is_listed) {
         l->listed_at = now;
         if (!l->is_adjacent)

@@ -164,7 +164,11 @@ void link_refill(struct router_link *l)
 
 void link_stall(struct router_link *l)
 {
-    if (list_empty(&l->on_stalled))
+    if (!list_empty(&l->on_stalled))
+        return;
+    if (l->kind == LINK_CONTROL) // routes come first
+        list_prepend(&l->conn->stalled, &l->on_stalled);
+    else
         list_append(&l->conn->stalled, &l->on_stalled);
 }
 

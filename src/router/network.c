@@ -424,6 +424,12 @@ void network_trim_streams(struct router *r)
 
 // --------------------------------------------------------------------------------- routing engine
 
+void network_alive(struct router_conn *c)
+{
+    if (c->neighbour && c->neighbour->conn == c && c->neighbour->is_up)
+        routing_link_alive(c->router->routing, c->neighbour->number, c->router->now);
+}
+
 void network_control(struct router_link *l, struct str bytes)
 {
     struct neighbour *n = l->conn->neighbour;

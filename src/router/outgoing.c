@@ -336,11 +336,8 @@ void outgoing_finish(struct outgoing *o, const struct amqp_outcome *outcome)
         delivery_done(d);
     else
         delivery_trim(d);
-    if (freed) {
-        if (freed->kind == LINK_STREAM)
-            network_stream_done(freed);
+    if (freed)
         link_go_on(freed); // others waited behind it
-    }
 }
 
 void outgoing_lost(struct outgoing *o)

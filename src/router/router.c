@@ -187,7 +187,7 @@ struct mono router_now(const struct router *r)
 
 struct mono router_deadline(const struct router *r)
 {
-    return r->routing ? mono_min(routing_deadline(r->routing), r->scrub_at) : MONO_NEVER;
+    return r->routing ? mono_min(routing_deadline(r->routing), r->scrub_at) : r->scrub_at;
 }
 
 void router_tick(struct router *r, struct mono now)

@@ -709,6 +709,17 @@ void routing_link_down(struct routing *rt, uint32_t link, struct mono now)
     settle(rt, now);
 }
 
+void routing_link_alive(struct routing *rt, uint32_t link, struct mono now)
+{
+    struct rlink *l = rt->links + link;
+
+    if (link >= rt->link_count || !l->is_heard)
+        return;
+    l->heard_at = now;
+    if (l->is_listed)
+        l->listed_at = now;
+}
+
 // --- life ----------------------------------------------------------------------------------------
 
 static uint32_t or_default(uint32_t value, uint32_t fallback)

@@ -168,6 +168,7 @@ struct bits {
 
 struct rlink {
     bool is_up, is_ours, is_heard, is_adjacent, need_digest;
+    bool is_listed; // by its last HELLO
     uint8_t noted;
     int cost;
     uint32_t peer;  // node heard on this link, or ROUTING_NO_NODE

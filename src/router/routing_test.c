@@ -646,6 +646,28 @@ TEST(address_that_comes_and_goes_within_the_hold_down_is_not_sent)
     routing_free(rt);
 }
 
+TEST(peer_that_sends_something_is_alive_as_long_as_its_last_hello_lists_us)
+{
+    for (int lists_us = 0; lists_us < 2; lists_us++) {
+        struct routing *rt = make_settled();
+        struct mono now = start;
+        struct field made[] = {{"id", 0, "N1", NULL},
+                               {"pv", 1, NULL, NULL},
+                               {"instance", 100, NULL, NULL},
+                               {"seen", 0, lists_us ? "ME" : "N2", NULL}};
+
+        receive_made(rt, 1, "HELLO", "amqp:/_local/qdhello", made, 4, false, now);
+        for (int i = 0; i < 60; i++) {
+            now = mono_add_ms(now, 100);
+            routing_link_alive(rt, 1, now);
+            routing_tick(rt, now);
+        }
+        CHECK_EQ(routing_next_hop(rt, node_of(rt, "N1")), lists_us ? 1 : ROUTING_NO_LINK);
+        CHECK_EQ(routing_next_hop(rt, node_of(rt, "N2")), ROUTING_NO_LINK); // silent
+        routing_free(rt);
+    }
+}
+
 TEST(lost_link_acts_at_once)
 {
     struct routing *rt = make_settled();
@@ -765,6 +787,7 @@ TEST_MAIN(CASE(start_of_two_routers_is_as_captured), CASE(answers_are_written_as
           CASE(answer_that_tells_nothing_new_ends_the_question),
           CASE(both_kinds_of_question_go_to_every_neighbour_in_turn),
           CASE(address_that_comes_and_goes_within_the_hold_down_is_not_sent),
+          CASE(peer_that_sends_something_is_alive_as_long_as_its_last_hello_lists_us),
           CASE(lost_link_acts_at_once),
           CASE(cheapest_link_to_a_neighbour_carries_its_traffic_of_equals_the_youngest),
           CASE(management_sees_nodes_and_their_peers),

@@ -213,7 +213,7 @@ static void fault(struct run *r)
         sim_start(r->s, router);
         break;
     case 5:
-        sim_delay(w, sim_below(r->s, 100), sim_below(r->s, 100), 20 + sim_below(r->s, 1000));
+        sim_delay(w, sim_below(r->s, 100), sim_below(r->s, 100), 100 + sim_below(r->s, 1000));
         break;
     case 6:
         if (sim_below(r->s, 2))

@@ -15,6 +15,7 @@
 
 enum {
     IN_FLIGHT_MAX = 256 * 1024, // what sockets hold between two ends
+    PIECE = 8 * 1024,
     STEPS_AT_ONCE_MAX = 10000000,
 };
 
@@ -154,16 +155,11 @@ static struct mono arrival_time(struct sim *s, struct end *from, size_t len)
     return from->last_at = at;
 }
 
-// As much of the output as the wire takes. True when some has left.
-static bool packet_send(struct sim *s, struct end *from, struct buf *out)
+static void packet_send(struct sim *s, struct end *from, struct buf *out, size_t len)
 {
     struct end *to = other(from);
-    size_t len = IN_FLIGHT_MAX - from->in_flight;
     struct packet *p;
 
-    len = out->len < len ? out->len : len;
-    if (len == 0)
-        return false;
     p = xcalloc(1, sizeof(*p) + len);
     p->len = buf_copy(out, 0, p->data, len);
     p->at = arrival_time(s, from, len);
@@ -172,7 +168,7 @@ static bool packet_send(struct sim *s, struct end *from, struct buf *out)
     watch(s, p->data, len);
     if (from->wire->is_silent) {
         free(p);
-        return true;
+        return;
     }
     s->packets++;
     s->bytes += len;
@@ -180,12 +176,27 @@ static bool packet_send(struct sim *s, struct end *from, struct buf *out)
     list_append(&to->incoming, &p->on_end);
     if (to->arrival.timer.place == 0)
         heap_set(&s->heap, &to->arrival.timer, p->at);
+}
+
+// As much of the output as the wire takes; a narrow one carries it in small pieces, which arrive
+// one by one. True when some has left.
+static bool send_output(struct sim *s, struct end *from, struct buf *out)
+{
+    size_t room = IN_FLIGHT_MAX - from->in_flight, left = out->len < room ? out->len : room;
+    size_t piece = from->wire->bytes_per_ms ? PIECE : left;
+
+    if (left == 0)
+        return false;
+    for (; left > 0; left -= piece) {
+        piece = left < piece ? left : piece;
+        packet_send(s, from, out, piece);
+    }
     return true;
 }
 
 static void pull_router(struct sim *s, struct end *e)
 {
-    if (packet_send(s, e, router_conn_output(e->conn, s->now)))
+    if (send_output(s, e, router_conn_output(e->conn, s->now)))
         router_conn_sent(e->conn, s->now);
     heap_set(&s->heap, &e->deadline.timer, router_conn_deadline(e->conn));
     if (router_conn_is_finished(e->conn))
@@ -198,7 +209,7 @@ static void pull_client(struct sim *s, struct end *e)
     struct sim_client *c = e->client;
 
     amqp_conn_flush(c->conn);
-    if (packet_send(s, e, amqp_conn_output(c->conn))) {
+    if (send_output(s, e, amqp_conn_output(c->conn))) {
         amqp_conn_sent(c->conn);
         client_poll(c);
     }
