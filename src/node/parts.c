@@ -425,6 +425,8 @@ int node_update_profile(struct node *n, struct part *profile, struct mgmt_entity
     err = start(profile, why);
     if (err == 0)
         err = refresh(n, profile, users, count, why);
+    if (err == 0)
+        services_use_profile(n, profile);
     if (err < 0)
         profile->entity = old;
     mgmt_entity_free(err < 0 ? take : old);

@@ -403,6 +403,26 @@ void service_updated(struct part *p)
         set_timers(p->service);
 }
 
+// New connections use the new certificates; what cannot be used is told and changes nothing.
+void services_use_profile(struct node *n, const struct part *profile)
+{
+    list_for_each (node, &n->services) {
+        struct service *s = list_entry(node, struct service, on_node);
+        struct net_tls *fresh = NULL;
+        struct why why = {""};
+
+        if (!s->tls || !s->part ||
+            node_find(&n->profiles, mgmt_entity_str(s->part->entity, "sslProfile")) != profile)
+            continue;
+        if (node_service_tls(s->part, s->is_listener, &fresh, &why) < 0) {
+            set_status(s, why.text);
+            continue;
+        }
+        net_tls_swap(s->tls, fresh);
+        net_tls_unref(fresh);
+    }
+}
+
 void services_settle(struct node *n, struct mono now)
 {
     struct tcp_conn *c;

@@ -48,6 +48,7 @@ struct service_address *service_address_of(const struct part *p);
 bool service_is_up(const struct service *s);         // listening; or its server answers
 const char *service_status(const struct service *s); // words, when it is not; else ""
 void service_updated(struct part *p);                // its entity's attributes were changed
+void services_use_profile(struct node *n, const struct part *profile); // it has changed
 // After everything else of a turn.
 void services_settle(struct node *n, struct mono now);
 void services_free(struct node *n); // what is left of connections ends

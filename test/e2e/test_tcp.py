@@ -6,106 +6,11 @@ import os
 import pathlib
 import socket
 import threading
-import time
 
 import pytest
 from harness import SKROUTERD, TIMEOUT, Management, free_port, inter_router, link_to
-
-
-def listener(port, address="echo", **attributes):
-    return ["tcpListener", {"name": "l-" + address, "host": "127.0.0.1", "port": port,
-                            "address": address, **attributes}]
-
-
-def connector(port, address="echo", **attributes):
-    return ["tcpConnector", {"name": "c-%s-%d" % (address, port), "host": "127.0.0.1",
-                             "port": port, "address": address, **attributes}]
-
-
-class Server:
-    """A TCP server: `serve` gets each connection, in a thread of its own."""
-
-    def __init__(self, serve, port=None):
-        self.serve = serve
-        self.socket = socket.socket()
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.socket.bind(("127.0.0.1", port or 0))
-        self.socket.listen(512)
-        self.port = self.socket.getsockname()[1]
-        self.accepted = 0
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self):
-        while True:
-            try:
-                s, _ = self.socket.accept()
-            except OSError:
-                return
-            self.accepted += 1
-            s.settimeout(TIMEOUT)
-            threading.Thread(target=self._run, args=(s,), daemon=True).start()
-
-    def _run(self, s):
-        try:
-            self.serve(s)
-        except OSError:
-            pass
-        finally:
-            s.close()
-
-    def close(self):
-        self.socket.shutdown(socket.SHUT_RDWR)
-        self.socket.close()
-
-
-def echo(s):
-    while data := s.recv(65536):
-        s.sendall(data)
-    s.shutdown(socket.SHUT_WR)
-
-
-def connect(port, host="127.0.0.1"):
-    """As soon as something listens there."""
-    end = time.monotonic() + TIMEOUT
-    while True:
-        try:
-            s = socket.create_connection((host, port), TIMEOUT)
-            s.settimeout(TIMEOUT)
-            return s
-        except ConnectionRefusedError:
-            if time.monotonic() > end:
-                raise
-            threading.Event().wait(0.01)
-
-
-def receive_all(s):
-    parts = []
-    while data := s.recv(1 << 20):
-        parts.append(data)
-    return b"".join(parts)
-
-
-def exchange(port, data=b"hello", host="127.0.0.1"):
-    with connect(port, host) as s:
-        s.sendall(data)
-        s.shutdown(socket.SHUT_WR)
-        assert receive_all(s) == data
-
-
-def service(routers, length, serve=echo, **attributes):
-    """A listener at the first and a connector at the last of so many routers in a row."""
-    server, port = Server(serve), free_port()
-    made, link = [], None
-    for i in range(length):
-        entities = [] if link is None else [link_to(link)]
-        link = free_port()
-        entities.append(inter_router(link))
-        if i == 0:
-            entities.append(listener(port, **attributes))
-        if i == length - 1:
-            entities.append(connector(server.port, **attributes))
-        made.append(routers("ABCDEF"[i], entities=entities))
-    return made, server, port
+from services import (Server, connect, connector, echo, exchange, listener, receive_all, reset,
+                      service, wait)
 
 
 @pytest.mark.parametrize("length", [1, 2, 3])
@@ -154,18 +59,6 @@ def test_the_server_may_speak_first_and_end_first(routers, length):
         s.shutdown(socket.SHUT_WR)
         s.recv(1)
     wait(lambda: got == [b"after your end"])
-
-
-def wait(condition, timeout=TIMEOUT):
-    end = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < end, "it did not come true"
-        threading.Event().wait(0.01)
-
-
-def reset(s):
-    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-    s.close()
 
 
 @pytest.mark.parametrize("length", [1, 2, 3])
