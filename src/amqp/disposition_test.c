@@ -192,6 +192,23 @@ TEST(the_sender_settles_after_an_outcome_that_was_not_settled)
     free(p);
 }
 
+TEST(outcomes_are_told_before_their_link_is_detached)
+{
+    struct pair *p = xcalloc(1, sizeof(*p));
+    struct amqp_link *l;
+
+    pair_open(p);
+    l = pair_link(p, "l", AMQP_SENDER);
+    send_one(l, false, 10);
+    pair_run(p);
+    amqp_delivery_settle(p->b.delivery, &(struct amqp_outcome){.type = AMQP_RELEASED});
+    amqp_link_detach(p->b.link, NULL, NULL);
+    pair_run(p);
+    CHECK_STR(told(&p->a), "released! detached");
+    pair_fini(p);
+    free(p);
+}
+
 TEST(with_mode_second_the_receiver_waits_for_the_sender)
 {
     struct pair *p = xcalloc(1, sizeof(*p));
@@ -376,6 +393,7 @@ TEST_MAIN(CASE(unsettled_deliveries_are_settled_in_ranges),
           CASE(scattered_settlements_are_bounded), CASE(outcomes_with_fields_come_as_they_are),
           CASE(an_outcome_too_large_for_the_peer_goes_without_its_words),
           CASE(the_sender_settles_after_an_outcome_that_was_not_settled),
+          CASE(outcomes_are_told_before_their_link_is_detached),
           CASE(with_mode_second_the_receiver_waits_for_the_sender),
           CASE(ranges_of_any_size_hit_what_there_is),
           CASE(a_range_goes_on_whatever_happens_meanwhile),

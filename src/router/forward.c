@@ -526,13 +526,14 @@ static bool send(struct router *r, struct arrival *a, struct address *to)
 }
 
 // Of an edge router or a shard: what has no destination here goes to its interior or hub. A shard
-// knows of destinations elsewhere only for addresses that links name.
+// knows of destinations elsewhere only for addresses that links name; its hub would send back to it
+// what has lost its last consumer here.
 static bool goes_up(const struct router *r, const struct arrival *a, const struct address *to)
 {
     if (!r->uplink || (a->link && a->link->conn == r->uplink))
         return false;
-    if (r->mode == ROUTER_SHARD && a->link && !a->link->address)
-        return true;
+    if (r->mode == ROUTER_SHARD && a->link)
+        return !a->link->address;
     return !to || !address_has_destination(to);
 }
 

@@ -19,6 +19,7 @@ import gc
 import os
 import socket
 import threading
+import traceback
 
 from proton import Data, Delivery, Handler, Link, Message, Terminus
 from proton.reactor import ApplicationEvent, Container, EventInjector
@@ -50,9 +51,16 @@ class Loop(Handler):
         self.container = Container(self)
         self.injector = EventInjector()
         self.container.selectable(self.injector)
-        self.thread = threading.Thread(target=self.container.run, daemon=True)
+        self.failure = None
+        self.thread = threading.Thread(target=self._run, daemon=True)
         gc.disable()
         self.thread.start()
+
+    def _run(self):
+        try:
+            self.container.run()
+        except BaseException:
+            self.failure = traceback.format_exc()
 
     def call(self, work, *args):
         """Runs `work` in the thread and returns what it returns."""
@@ -63,7 +71,7 @@ class Loop(Handler):
         self.injector.trigger(ApplicationEvent("call"))
         with self.changed:
             if not self.changed.wait_for(lambda: done, TIMEOUT):
-                raise AssertionError("the client's thread does not answer")
+                raise AssertionError(self.failure or "the client's thread does not answer")
         ok, result = done[0]
         if not ok:
             raise result

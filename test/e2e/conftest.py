@@ -5,6 +5,13 @@ import client
 import harness
 
 
+@pytest.fixture(autouse=True)
+def connections_end():
+    """What a test left open is dropped when its routers have ended."""
+    yield
+    client.loop().drop_all()
+
+
 def makes_routers(directory):
     """Makes routers; ends them when the test is over and checks how they ended."""
     made = []
@@ -21,7 +28,6 @@ def makes_routers(directory):
         status = router.stop()
         if router.program == harness.SKROUTERD and not was_killed:
             assert status == 0, "\n".join(router.log.lines[-120:])
-    client.loop().drop_all()
 
 
 @pytest.fixture

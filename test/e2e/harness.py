@@ -224,6 +224,24 @@ def wait_address(router, address, subscribers=0, remote=0):
     watched.close()
 
 
+def edge_listener(port):
+    return ["listener", {"name": "edge-%d" % port, "host": "127.0.0.1", "port": port,
+                         "role": "edge"}]
+
+
+def edge_line(routers):
+    """An edge router at either end of two interior ones: E, A, B, F."""
+    for_e, for_f, between = free_port(), free_port(), free_port()
+    a = routers("A", entities=[inter_router(between), edge_listener(for_e)])
+    b = routers("B", entities=[link_to(between), edge_listener(for_f)])
+    e = routers("E", mode="edge", entities=[link_to(for_e, role="edge")])
+    f = routers("F", mode="edge", entities=[link_to(for_f, role="edge")])
+    wait_all_reach([a, b])
+    e.log.wait("connection opened")
+    f.log.wait("connection opened")
+    return [e, a, b, f]
+
+
 def wait_all_reach(made):
     for r in made:
         r.wait_reaches(*[o for o in made if o is not r])
