@@ -99,22 +99,22 @@ static void refuse(struct http_conn *c, int status, const char *words)
     http_conn_respond(c, status, "text/plain", str_of(words));
 }
 
-void http_conn_feed(struct http_conn *c, const uint8_t *data, size_t len)
+size_t http_conn_feed(struct http_conn *c, const uint8_t *data, size_t len)
 {
-    size_t most = HTTP_HEAD_MAX + HTTP_BODY_MAX;
+    size_t room = HTTP_HEAD_MAX + HTTP_BODY_MAX - c->in_len;
 
     if (c->is_finished)
-        return;
-    if (c->in_len + len > most) {
-        refuse(c, 413, "more than 72 KiB of unanswered requests\n");
-        return;
-    }
+        return len; // nobody reads it any more
+    if (len > room)
+        len = room;
     if (c->in_len + len > c->in_size) {
         c->in_size = (c->in_len + len) * 2;
         c->in = xrealloc(c->in, c->in_size, 1);
     }
-    memcpy(c->in + c->in_len, data, len);
+    if (len > 0)
+        memcpy(c->in + c->in_len, data, len);
     c->in_len += len;
+    return len;
 }
 
 // Takes a line off the front, without its end.
@@ -141,7 +141,7 @@ static struct str take_word(struct str *line)
 struct head {
     struct str method, target, version;
     size_t body_len;
-    bool keep_alive, is_chunked, is_bad;
+    bool has_length, keep_alive, is_chunked, is_bad;
 };
 
 static struct str trimmed(struct str s)
@@ -155,7 +155,8 @@ static struct str trimmed(struct str s)
 
 static void read_length(struct head *h, struct str value)
 {
-    h->is_bad |= value.len == 0 || value.len > 9;
+    h->is_bad |= value.len == 0 || value.len > 9 || h->has_length; // two lengths are one too many
+    h->has_length = true;
     for (size_t i = 0; i < value.len && !h->is_bad; i++) {
         h->is_bad |= value.ptr[i] < '0' || value.ptr[i] > '9';
         h->body_len = h->body_len * 10 + (size_t)(value.ptr[i] - '0');

@@ -21,8 +21,9 @@ struct http_request {
 
 struct http_conn *http_conn_new(struct pool *pool);
 void http_conn_free(struct http_conn *c);
-// Takes all bytes; more than a head and a body at their limits is answered and ends it.
-void http_conn_feed(struct http_conn *c, const uint8_t *data, size_t len);
+// Bytes taken; what is left has room when a request has been answered. (A buffer that is full holds
+// one, or has been refused.)
+size_t http_conn_feed(struct http_conn *c, const uint8_t *data, size_t len);
 // The next request to be answered; false when there is none (or one is still unanswered).
 bool http_conn_next(struct http_conn *c, struct http_request *out);
 // Answers it. `type` as in Content-Type; a body is left out for HEAD.

@@ -17,12 +17,14 @@ static char *story(const char *in, size_t len, size_t step)
     for (size_t at = 0; at < len; at += step) {
         size_t part = len - at < step ? len - at : step;
 
-        http_conn_feed(c, (const uint8_t *)in + at, part);
-        while (http_conn_next(c, &request)) {
-            char *path = str_dup(request.path);
+        for (size_t fed = 0; fed < part;) {
+            fed += http_conn_feed(c, (const uint8_t *)in + at + fed, part - fed);
+            while (http_conn_next(c, &request)) {
+                char *path = str_dup(request.path);
 
-            http_conn_respond(c, 200, "text/plain", str_of(path));
-            free(path);
+                http_conn_respond(c, 200, "text/plain", str_of(path));
+                free(path);
+            }
         }
     }
     buf_copy(http_conn_output(c), 0, out, (1 << 20) - 1);
@@ -63,6 +65,10 @@ TEST(what_is_wrong_gets_its_status)
         {"GET / HTTP/1.1\r\nno colon\r\n\r\n", "HTTP/1.1 400"},
         {"GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", "HTTP/1.1 400"},
         {"GET / HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n", "HTTP/1.1 413"},
+        {"GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nab", "HTTP/1.1 400"},
+        {"GET / HTTP/1.1\r\nContent-Length:\r\n\r\n", "HTTP/1.1 400"},
+        {"GET / HTTP/1.1\r\n: nameless\r\n\r\n", "HTTP/1.1 400"},
+        {"\r\n\r\n", "HTTP/1.1 400"},
         {"GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", "HTTP/1.1 501"},
     };
 
@@ -72,6 +78,24 @@ TEST(what_is_wrong_gets_its_status)
         CHECK(strncmp(out, rows[i].want, strlen(rows[i].want)) == 0);
         free(out);
     }
+}
+
+TEST(more_requests_than_fit_at_once_are_all_answered_however_they_are_cut)
+{
+    static const char one[] = "GET /abc HTTP/1.1\r\nContent-Length: 5000\r\n\r\n";
+    enum { COUNT = 40, LEN = sizeof(one) - 1 + 5000 };
+    char *in = calloc(1, COUNT * LEN), *whole, *cut;
+
+    for (size_t i = 0; i < COUNT; i++)
+        memcpy(in + i * LEN, one, sizeof(one) - 1);
+    whole = story(in, COUNT * LEN, COUNT * LEN);
+    cut = story(in, COUNT * LEN, 777);
+    CHECK_STR(str_of(cut), whole);
+    CHECK_EQ(strlen(whole) % COUNT, 0);
+    CHECK(strncmp(whole, "HTTP/1.1 200 OK", 15) == 0);
+    free(in);
+    free(whole);
+    free(cut);
 }
 
 TEST(a_head_without_end_is_refused_at_its_limit)
@@ -86,4 +110,5 @@ TEST(a_head_without_end_is_refused_at_its_limit)
 }
 
 TEST_MAIN(CASE(each_request_gets_its_answer_however_it_is_cut), CASE(what_is_wrong_gets_its_status),
+          CASE(more_requests_than_fit_at_once_are_all_answered_however_they_are_cut),
           CASE(a_head_without_end_is_refused_at_its_limit))

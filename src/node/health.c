@@ -11,7 +11,10 @@
 // HTTP on a listener with http: yes. /healthz says that the router serves; /metrics counts in the
 // form that Prometheus reads.
 
-enum { REQUEST_MS = 30000 };
+enum {
+    REQUEST_MS = 30000,   // for the next request to be whole, and for its answer to be read
+    OUT_MAX = 256 * 1024, // of answers that wait to be read
+};
 
 struct health {
     struct node *node;
@@ -71,8 +74,9 @@ static char *metrics_text(const struct node *n)
     return text;
 }
 
-static void respond(struct health *h, const struct http_request *request)
+static void respond(struct health *h, const struct http_request *request, struct mono now)
 {
+    h->give_up = mono_add_ms(now, REQUEST_MS);
     if (!str_is(request->method, "GET") && !str_is(request->method, "HEAD")) {
         http_conn_respond(h->http, 405, "text/plain", STR("only GET and HEAD\n"));
     } else if (h->healthz && str_is(request->path, "/healthz")) {
@@ -87,16 +91,31 @@ static void respond(struct health *h, const struct http_request *request)
     }
 }
 
+// Answers what is there, as long as the answers are read.
+static void serve(struct health *h, struct mono now)
+{
+    struct http_request request;
+
+    while (http_conn_output(h->http)->len < OUT_MAX && http_conn_next(h->http, &request))
+        respond(h, &request, now);
+    net_want_write(h->stream);
+}
+
 static void feed(void *e, const uint8_t *data, size_t len, struct mono now)
 {
     struct health *h = e;
-    struct http_request request;
 
-    h->give_up = mono_add_ms(now, REQUEST_MS);
-    http_conn_feed(h->http, data, len);
-    while (http_conn_next(h->http, &request))
-        respond(h, &request);
-    net_want_write(h->stream);
+    while (len > 0) {
+        size_t taken = http_conn_feed(h->http, data, len);
+
+        if (taken == 0) {
+            net_stream_drop(h->stream, "more requests than it reads answers to");
+            return;
+        }
+        data += taken;
+        len -= taken;
+        serve(h, now);
+    }
 }
 
 static struct buf *output(void *e, struct mono now)
@@ -109,8 +128,7 @@ static struct buf *output(void *e, struct mono now)
 
 static void sent(void *e, struct mono now)
 {
-    (void)e;
-    (void)now;
+    serve(e, now);
 }
 
 static struct mono deadline(const void *e)
@@ -132,7 +150,7 @@ static bool is_paused(const void *e)
 {
     const struct health *h = e;
 
-    return pool_is_short(h->node->pool);
+    return pool_is_short(h->node->pool) || http_conn_output(h->http)->len >= OUT_MAX;
 }
 
 static bool is_finished(const void *e)
