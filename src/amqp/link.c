@@ -384,7 +384,6 @@ void amqp_link_detach(struct amqp_link *l, const char *condition, const char *de
 
     if (!l->session->conn->is_up || l->is_retired || (state != MAPPED && state != BEGIN_SENT))
         return;
-    said_put_all(l->session); // the peer hears what became of its deliveries, or it must guess
     put_end_of_link(l, str_of(condition), str_of(condition ? description : NULL));
     if (l->session->conn->gone_link == l)
         l->session->conn->gone_link = NULL;
