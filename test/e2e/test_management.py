@@ -244,7 +244,14 @@ def test_a_role_must_fit_the_mode(routers):
           "role: inter-router needs a router whose mode is interior")
 
 
-def test_a_clients_connection_is_closed_by_update(router, management):
+@pytest.fixture(params=[1, 3], ids=["one-worker", "three-workers"])
+def shared(routers, request):
+    """With several workers, each connection but the first is another worker's."""
+    return routers("R", workerThreads=request.param, workerFill=1)
+
+
+def test_a_clients_connection_is_closed_by_update(shared):
+    router, management = shared, Management(shared)
     c = router.connect()
     other = connect(router.url(), properties={"victim": True})
     row = next(r for r in management.query("connection") if r["properties"].get("victim"))
@@ -265,7 +272,8 @@ def wait_gone(management, identity):
     check(management.request("READ", "io.skupper.router.connection", identity=identity), 404)
 
 
-def test_frames_of_a_connection_are_traced_when_asked(router, management):
+def test_frames_of_a_connection_are_traced_when_asked(shared):
+    router, management = shared, Management(shared)
     c = connect(router.url(), properties={"watched": True})
     row = next(r for r in management.query("connection") if r["properties"].get("watched"))
     assert row["enableProtocolTrace"] is False
@@ -288,6 +296,32 @@ def test_frames_of_a_connection_are_traced_when_asked(router, management):
     c.close()
     router.log.wait("connection", start=start)
     assert not [x for x in router.log.lines[start:] if "@begin" in x]
+
+
+def test_totals_are_of_all_workers(shared):
+    management = Management(shared)
+    consumers = [shared.receiver("spread/%d" % i) for i in range(4)]
+    senders = [shared.sender("spread/%d" % i) for i in range(4)]
+    for s in senders:
+        s.post_all([Message(body=1)] * 5)
+    for c in consumers:
+        assert c.take_all(5) == [1] * 5
+        c.connection.barrier()
+    [row] = management.query("routerMetrics")
+    assert row["deliveriesIngress"] >= 20
+    assert row["deliveriesEgress"] >= 20
+    assert row["acceptedDeliveries"] >= 20
+    assert row["connectionCount"] == len(management.query("connection")) == 9
+    found = [a for a in management.query("router.address") if a["key"].startswith("Mspread/")]
+    assert sorted((a["deliveriesIngress"], a["deliveriesEgress"], a["subscriberCount"])
+                  for a in found) == [(5, 5, 1)] * 4
+    ids = [r["identity"] for r in management.query("connection")]
+    assert len(set(ids)) == 9
+    links = [x for x in management.query("router.link") if x["owningAddr"] and
+             x["owningAddr"].startswith("Mspread/")]
+    assert len(links) == 8
+    assert {x["connectionId"] for x in links} <= set(ids)
+    assert len({x["identity"] for x in links}) == 8
 
 
 def test_log_levels_and_files_change_at_run_time(router, management, tmp_path):
