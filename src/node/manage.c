@@ -265,7 +265,7 @@ static void each_single(void *user, mgmt_emit *emit, void *to)
     };
 
     gethostname(host, sizeof(host) - 1);
-    extras[3].value = text(host);
+    extras[3].value = is_router ? text(host) : NULL;
     tell(self->type, e, extras, is_router ? 5 : 2, emit, to);
     free(identity);
 }
