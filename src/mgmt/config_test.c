@@ -99,6 +99,39 @@ TEST(both_syntaxes_say_the_same)
     mgmt_config_free(NULL);
 }
 
+// As the control plane of existing sites writes them.
+TEST(a_file_of_an_existing_site_is_read)
+{
+    struct mgmt_config *c = parse(
+        "[[\"router\", {\"id\": \"site-a-router-1\", \"mode\": \"interior\", "
+        "\"helloMaxAgeSeconds\": \"3\", \"metadata\": "
+        "\"{\\\"id\\\":\\\"u\\\",\\\"version\\\":\\\"2.0\\\"}\", \"dataConnectionCount\": \"2\"}],"
+        "[\"sslProfile\", {\"name\": \"skupper-internal\", \"certFile\": \"/t/tls.crt\", "
+        "\"privateKeyFile\": \"/t/tls.key\", \"caCertFile\": \"/t/ca.crt\"}],"
+        "[\"sslProfile\", {\"name\": \"link1\"}],"
+        "[\"listener\", {\"name\": \"amqp\", \"host\": \"localhost\", \"port\": 5672}],"
+        "[\"listener\", {\"name\": \"interior-listener\", \"role\": \"inter-router\", \"port\": "
+        "55671, \"sslProfile\": \"skupper-internal\", \"saslMechanisms\": \"EXTERNAL\", "
+        "\"authenticatePeer\": true, \"maxFrameSize\": 16384, \"maxSessionFrames\": 640}],"
+        "[\"connector\", {\"name\": \"link1\", \"role\": \"inter-router\", \"host\": "
+        "\"peer.example\", \"port\": \"55671\", \"cost\": 1, \"sslProfile\": \"link1\"}],"
+        "[\"address\", {\"prefix\": \"mc\", \"distribution\": \"multicast\"}],"
+        "[\"tcpListener\", {\"name\": \"backend\", \"address\": \"backend\", \"host\": "
+        "\"0.0.0.0\", \"port\": \"1024\", \"siteId\": \"s\"}],"
+        "[\"tcpConnector\", {\"name\": \"backend/10.0.0.1\", \"address\": \"backend\", "
+        "\"host\": \"10.0.0.1\", \"port\": \"8080\", \"siteId\": \"s\", \"processId\": \"p\"}],"
+        "[\"log\", {\"module\": \"ROUTER_CORE\", \"enable\": \"error+\"}],"
+        "[\"site\", {\"name\": \"site-a\", \"location\": \"l\", \"provider\": \"p\", "
+        "\"platform\": \"kubernetes\", \"namespace\": \"n\", \"version\": \"v\"}]]");
+    char *identity = mgmt_entity_identity(c->entities[8]);
+
+    CHECK_EQ(c->count, 11);
+    CHECK_STR(str_of(identity), "tcpConnector/10.0.0.1:8080:backend/10.0.0.1");
+    CHECK_EQ(mgmt_entity_int(c->entities[4], "maxSessionFrames", 0), 640);
+    free(identity);
+    mgmt_config_free(c);
+}
+
 TEST(an_entity_knows_its_line)
 {
     struct mgmt_config *json = parse(as_json), *native = parse(as_native);
@@ -413,8 +446,8 @@ TEST(cut_anywhere_a_text_is_refused_or_read_never_more)
     }
 }
 
-TEST_MAIN(CASE(both_syntaxes_say_the_same), CASE(an_entity_knows_its_line),
-          CASE(the_environment_fills_values),
+TEST_MAIN(CASE(both_syntaxes_say_the_same), CASE(a_file_of_an_existing_site_is_read),
+          CASE(an_entity_knows_its_line), CASE(the_environment_fills_values),
           CASE(the_environment_fills_native_values_maps_and_numbers),
           CASE(without_an_environment_nothing_is_replaced),
           CASE(an_empty_file_is_an_empty_configuration),

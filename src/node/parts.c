@@ -321,8 +321,9 @@ static int start_address(struct part *p, struct why *why)
                                 (int)mgmt_entity_int(p->entity, "priority", -1));
     if (err < 0)
         why_set(why, "%s: %s", prefix.len > 0 ? "prefix" : "pattern",
-                err == ERR_EXISTS ? "another address has the same"
-                                  : "tokens between '.' or '/' are needed, none of them empty");
+                err == ERR_EXISTS  ? "another address has the same"
+                : err == ERR_LIMIT ? "there are as many addresses as a router takes"
+                                   : "it is empty, or too long");
     return err;
 }
 

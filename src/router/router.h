@@ -90,7 +90,8 @@ void router_set_hold(struct router *hub, void (*hold)(void *user, bool on), void
 
 // Sets the treatment of addresses that match. `text` is a prefix (like text and text/#) or a
 // pattern of tokens between '.' or '/', with * for one token and # for any number. priority -1:
-// none. Returns 0, ERR_EXISTS or ERR_INVALID. Addresses in use keep the treatment they have.
+// none. Returns 0, ERR_EXISTS, ERR_LIMIT or ERR_INVALID. Addresses in use keep the treatment they
+// have.
 int router_address_config(struct router *r, struct str text, bool is_prefix,
                           enum router_treatment treatment, int priority);
 int router_address_unconfig(struct router *r, struct str text, bool is_prefix);

@@ -146,9 +146,10 @@ int router_address_config(struct router *r, struct str text, bool is_prefix,
                           enum router_treatment treatment, int priority)
 {
     text = trimmed(text, is_prefix);
-    if (text.len == 0 || text.len > ADDRESS_MAX || priority > PRIORITY_COUNT - 1 ||
-        r->rule_count == RULE_MAX)
+    if (text.len == 0 || text.len > ADDRESS_MAX || priority > PRIORITY_COUNT - 1)
         return ERR_INVALID;
+    if (r->rule_count == RULE_MAX)
+        return ERR_LIMIT;
     if (find(r, text, is_prefix) >= 0)
         return ERR_EXISTS;
     router_hold(r, true);

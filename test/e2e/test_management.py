@@ -535,6 +535,21 @@ def test_health_and_metrics_as_configured(routers, healthz, metrics):
     assert get(port, "/other")[0] == 404
 
 
+def test_health_over_tls(routers, tmp_path):
+    make_authority(tmp_path, "ca")
+    make_certificate(tmp_path, "ca", "one")
+    port = free_port()
+    routers("R", entities=[["sslProfile", {"name": "p", **profile(tmp_path, "one", "ca")}],
+                           ["listener", {"name": "http", "host": "127.0.0.1", "port": port,
+                                         "http": True, "sslProfile": "p", "requireSsl": True}]])
+    context = ssl.create_default_context(cafile=tmp_path / "ca.crt")
+    with urllib.request.urlopen("https://127.0.0.1:%d/healthz" % port, timeout=TIMEOUT,
+                                context=context) as r:
+        assert r.status == 200
+    with pytest.raises(OSError):
+        get(port, "/healthz")
+
+
 def test_a_listener_without_http_speaks_none(router):
     with socket.create_connection(("127.0.0.1", router.port), TIMEOUT) as s:
         s.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
