@@ -111,10 +111,13 @@ static void on_signal(void *user, struct mono now)
     (void)now;
     while (read(n->signal_fd, &info, sizeof(info)) == sizeof(info)) {
         log_write(LOG_SERVER, LOG_INFO, "signal=%s", strsignal((int)info.ssi_signo));
-        if (info.ssi_signo == SIGHUP)
-            log_reopen();
-        else
+        if (info.ssi_signo != SIGHUP) {
             net_loop_stop(n->loop);
+            continue;
+        }
+        workers_hold(n, true); // nobody writes to a file that is being closed
+        log_reopen();
+        workers_hold(n, false);
     }
 }
 
