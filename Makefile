@@ -36,8 +36,8 @@ bench: all ## throughput and latency; PEER_SKROUTERD names a router to compare w
 	@/usr/bin/python3 bench/bench.py
 	@/usr/bin/python3 bench/services.py
 
-sim: all ## a random network with faults: SEED=… ROUTERS=…
-	@build/sim $(SEED) $(ROUTERS)
+sim: all ## a random network with faults: SEED=… ROUTERS=…; with ADDRESSES=… how it converges
+	@build/sim $(SEED) $(ROUTERS) $(ADDRESSES)
 
 tidy: setup ## style, structure and static analysis
 	@/usr/bin/python3 test/tidy/tidy.py --deep

@@ -25,7 +25,7 @@ enum {
 struct run {
     struct sim *s;
     uint64_t seed;
-    uint32_t routers, wire_count, client_count;
+    uint32_t routers, wire_count;
     struct sim_wire **wires;
     uint32_t (*wire_ends)[2];
     struct sim_client *senders[STREAMS], *receivers[STREAMS][RECEIVERS];
@@ -299,12 +299,113 @@ static void run_faults(struct run *r)
            cpu_s());
 }
 
+// ----------------------------------------------------------------------------------- convergence
+
+// Addresses a/ROUTER/0, a/ROUTER/1, …, each with one consumer.
+struct spread {
+    struct run *run;
+    uint32_t each;
+    uint32_t router; // looked at last: all before it know all
+};
+
+static bool knows_all(const struct spread *p, uint32_t router)
+{
+    char address[32];
+
+    for (uint32_t i = 0; i < p->run->routers * p->each; i++) {
+        snprintf(address, sizeof(address), "a/%u/%u", i / p->each, i % p->each);
+        if (router_destinations(sim_router(p->run->s, router), address) != 1)
+            return false;
+    }
+    return true;
+}
+
+static bool everybody_knows_all(struct sim *s, void *user)
+{
+    struct spread *p = user;
+
+    for (; p->router < p->run->routers; p->router++)
+        if (!knows_all(p, p->router))
+            return false;
+    return sim_routes_are_right(s, NULL);
+}
+
+static void consumers(struct run *r, uint32_t each)
+{
+    for (uint32_t i = 0; i < r->routers; i++) {
+        char address[32];
+        struct sim_client_opts o = {
+            .router = i, .address = address, .address_count = each, .credit = 1};
+
+        snprintf(address, sizeof(address), "a/%u", i);
+        sim_client_new(r->s, &o);
+    }
+}
+
+// Packets on all wires in a second.
+static uint64_t packets_in_a_second(struct run *r)
+{
+    uint64_t before = sim_packets(r->s);
+
+    run_on(r, 1000, NULL, NULL);
+    return sim_packets(r->s) - before;
+}
+
+// A change is told at most twice over each wire in each direction, whatever is known besides.
+static void check_change(struct run *r, const char *what, uint64_t quiet, uint64_t changes)
+{
+    uint64_t now = packets_in_a_second(r), more = now > quiet ? now - quiet : 0;
+
+    printf("%s: %lu packets more than in a quiet second, %.2f a wire\n", what, more,
+           (double)more / r->wire_count);
+    if (more > 4 * changes * r->wire_count)
+        fail(r, "a change costs more than wires x changes");
+}
+
+static void check_changes(struct run *r)
+{
+    struct sim_client_opts o = {.router = 0, .address = "one/more", .credit = 1};
+    uint64_t quiet;
+
+    run_on(r, 5000, NULL, NULL);
+    quiet = packets_in_a_second(r);
+    sim_client_new(r->s, &o);
+    check_change(r, "one more address", quiet, 1);
+    sim_cut(r->s, r->wires[r->wire_count / 2]);
+    check_change(r, "a lost wire", quiet, 2); // both its ends tell
+    if (!run_on(r, 1000, sim_routes_are_right, NULL))
+        fail(r, "routes after the change");
+}
+
+static void run_convergence(struct run *r, uint32_t addresses)
+{
+    struct spread p = {.run = r, .each = addresses / r->routers};
+    struct mono start = sim_now(r->s);
+    double took;
+
+    build(r);
+    consumers(r, p.each);
+    if (!run_on(r, 60000, everybody_knows_all, &p))
+        fail(r, "convergence");
+    took = cpu_s();
+    printf("%u routers, %u wires, %u addresses: everybody knows all after %ld ms of virtual time, "
+           "%.1f s of CPU, %lu packets (%.1f a wire), %lu MiB\n",
+           r->routers, r->wire_count, p.each * r->routers,
+           (long)mono_ms_between(start, sim_now(r->s)), took, sim_packets(r->s),
+           (double)sim_packets(r->s) / r->wire_count, sim_bytes(r->s) >> 20);
+    if (took > CONVERGE_CPU_S)
+        fail(r, "it took too long");
+    check_changes(r);
+    printf("ok: %.1f s of CPU in all\n", cpu_s());
+}
+
 int main(int argc, char **argv)
 {
     struct run *r = xcalloc(1, sizeof(*r));
+    uint32_t addresses = argc > 3 ? (uint32_t)strtoul(argv[3], NULL, 10) : 0;
 
-    if (argc != 3) {
-        fprintf(stderr, "usage: sim SEED ROUTERS\n");
+    if (argc < 3 || argc > 4) {
+        fprintf(stderr, "usage: sim SEED ROUTERS [ADDRESSES]\n");
         return 2;
     }
     r->seed = strtoull(argv[1], NULL, 10);
@@ -315,7 +416,10 @@ int main(int argc, char **argv)
     }
     r->s = sim_new(r->seed, r->routers, 4096);
     printf("seed=%lu routers=%u\n", r->seed, r->routers);
-    run_faults(r);
+    if (addresses > 0)
+        run_convergence(r, addresses);
+    else
+        run_faults(r);
     sim_free(r->s);
     free(r->wires);
     free(r->wire_ends);
