@@ -26,7 +26,7 @@ san: setup ## unit tests and simulator with address and undefined-behaviour sani
 
 tsan: setup ## tests of threads with the thread sanitizer
 	@script/build build-tsan -Db_sanitize=thread
-	@meson test -C build-tsan --print-errorlogs base_mailbox
+	@meson test -C build-tsan --print-errorlogs --suite threads
 
 fuzz: setup ## every fuzz target for FUZZ_SECONDS
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) script/fuzz
