@@ -278,6 +278,7 @@ struct delivery *arrival_delivery(struct router *r, struct arrival *a)
     d->is_presettled = a->is_presettled;
     d->is_complete = a->is_complete;
     d->is_forwarding = true;
+    d->resend = (a->msg.ra.flags & AMQP_RA_RESEND_RELEASED) != 0;
     if (a->amqp)
         a->amqp->user = d;
     if (a->link)

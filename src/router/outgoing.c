@@ -173,6 +173,8 @@ static size_t head_left(const struct outgoing *o, uint8_t *head)
     bytes = (struct str){(const char *)d->first->data, d->ra_len};
     if (d->ra_len > 0)
         amqp_msg_scan(bytes, true, AMQP_SCAN_RA, &msg);
+    if (d->is_streaming)
+        msg.ra.flags |= AMQP_RA_STREAMING; // the next router need not wait to see that it is one
     return annotations_for(o->link->conn->router, &msg.ra, o->link, d->is_presettled, head);
 }
 
