@@ -466,6 +466,26 @@ class Sender(LinkEnd):
         """Sends as soon as there is credit; returns a Sent at once."""
         return self.post_all([message], settled)[0]
 
+    def begin(self, data):
+        """Sends the first octets of a message; go_on() or abort() ends it."""
+        def work():
+            self.tag += 1
+            delivery = self.link.delivery(str(self.tag))
+            self.link.stream(data)
+            return self.loop.hold(delivery)
+        return self.loop.call(work)
+
+    def go_on(self, number, data):
+        """Sends the rest of a message."""
+        def work():
+            self.link.stream(data)
+            self.link.advance()
+            self.loop.deliveries.pop(number)
+        self.loop.call(work)
+
+    def abort(self, number):
+        self.loop.call(lambda: self.loop.deliveries.pop(number).abort())
+
     def send(self, message, settled=None, timeout=TIMEOUT):
         """Sends, and waits for the outcome."""
         return self.post(message, settled).outcome(timeout)
@@ -548,13 +568,16 @@ class Receiver(LinkEnd):
 
     def _delivery(self, delivery):
         while delivery.readable and delivery.link.current == delivery:
-            if delivery.pending:
-                self.parts.append(self.link.recv(delivery.pending))
             if delivery.aborted:
                 self.aborted += 1
                 self.parts.clear()
+                self.link.advance()
                 delivery.settle()
+                if self.refill:
+                    self.link.flow(1)
                 return
+            if delivery.pending:
+                self.parts.append(self.link.recv(delivery.pending))
             if delivery.partial:
                 return
             data = b"".join(self.parts)

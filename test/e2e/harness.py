@@ -127,6 +127,13 @@ class Router:
             name = other if isinstance(other, str) else other.name
             self.log.wait("router %s is reachable" % name, start=start)
 
+    def freeze(self):
+        """It stands still, as if its cable were pulled."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self):
+        self.process.send_signal(signal.SIGCONT)
+
     def kill(self):
         self.process.kill()
         self.process.wait(TIMEOUT)
@@ -134,6 +141,7 @@ class Router:
     def stop(self):
         """Ends it in peace; its exit status must be 0."""
         if self.process and self.process.poll() is None:
+            self.thaw()
             self.process.send_signal(signal.SIGTERM)
             self.process.wait(TIMEOUT)
         return self.process.returncode if self.process else None
@@ -251,11 +259,11 @@ def wait_all_reach(made):
         r.wait_reaches(*[o for o in made if o is not r])
 
 
-def line(routers, names, **kwargs):
-    """Routers in a row, each with a link to the one before it."""
+def line(routers, names, extra=(), **kwargs):
+    """Routers in a row, each with a link to the one before it. `extra`: more entities of each."""
     made, port = [], None
     for name in names:
-        entities = [] if port is None else [link_to(port)]
+        entities = list(extra) if port is None else [*extra, link_to(port)]
         port = free_port()
         made.append(routers(name, entities=entities + [inter_router(port)], **kwargs))
     wait_all_reach(made)
