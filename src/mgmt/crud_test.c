@@ -105,7 +105,7 @@ TEST(create_answers_with_what_was_made)
          "\"80\", \"backlog\": 0, \"multiAddressStrategy\": \"none\", \"authenticatePeer\": "
          "false, \"observer\": \"auto\", "
          "\"idleTimeoutSeconds\": 86400, \"halfClosedTimeoutSeconds\": 300, "
-         "\"keepAliveSeconds\": 60}"},
+         "\"keepAliveSeconds\": 60, \"encapsulation\": \"lite\"}"},
         {"{\"operation\": \"CREATE\", \"type\": \"tcpListener\"}",
          "{\"port\": \"81\", \"address\": \"web\", \"name\": null, \"authenticatePeer\": \"True\", "
          "\"backlog\": \"5\"}",
@@ -115,7 +115,7 @@ TEST(create_answers_with_what_was_made)
          "\"81\", \"backlog\": 5, \"multiAddressStrategy\": \"none\", \"authenticatePeer\": "
          "true, \"observer\": \"auto\", "
          "\"idleTimeoutSeconds\": 86400, \"halfClosedTimeoutSeconds\": 300, "
-         "\"keepAliveSeconds\": 60}"},
+         "\"keepAliveSeconds\": 60, \"encapsulation\": \"lite\"}"},
         {"{\"operation\": \"READ\", \"type\": \"tcpListener\", \"name\": \"tcpListener/:81\"}",
          NULL, 200, "OK", NULL},
     };

@@ -65,6 +65,7 @@ static const char *const families[] = {"IPv4", "IPv6", NULL};
 static const char *const directions[] = {"in", "out", NULL};
 static const char *const strategies[] = {"none", "priority", "weighted", NULL};
 static const char *const admin_statuses[] = {"enabled", "deleted", NULL};
+static const char *const encapsulations[] = {"lite", "legacy", NULL};
 static const char *const observers[] = {"auto", "none", "http1", "http2", NULL};
 // AUTHSERVICE stands in files written for earlier routers.
 static const char *const modules[] = {
@@ -254,6 +255,7 @@ static const struct mgmt_attr tcp_listener_attrs[] = {
     NUMBER("idleTimeoutSeconds", CU, "86400", 0, SECONDS_MAX),
     NUMBER("halfClosedTimeoutSeconds", CU, "300", 0, SECONDS_MAX),
     NUMBER("keepAliveSeconds", C, "60", 0, 32767),
+    WORD("encapsulation", C, "lite", encapsulations),
     END,
 };
 

@@ -308,6 +308,7 @@ int service_start(struct part *p, struct why *why)
     s->pause_ms = PAUSE_MIN_MS;
     list_init(&s->addresses);
     list_append(&p->node->services, &s->on_node);
+    s->tcp.is_legacy = str_is(mgmt_entity_str(p->entity, "encapsulation"), "legacy");
     set_timers(s);
     p->service = s;
     err = s->is_listener ? start_listener(s, why) : start_connector(s, why);

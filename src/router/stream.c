@@ -177,10 +177,13 @@ static bool offer(struct outgoing *o)
     struct amqp_msg msg;
     int err = amqp_msg_scan(bytes, d->is_complete, AMQP_SCAN_BODY, &msg);
     bool decided = err != ERR_AGAIN || bytes.len >= STREAM_HEAD_MAX;
+    // Older services send properties, and no body before there are bytes of it.
+    bool is_bodiless = err == ERR_AGAIN && msg.has_properties && msg.content_type.len == 0 &&
+                       msg.body_at == bytes.len;
 
     if (msg.ra.to_override.len > 0)
         msg.to = msg.ra.to_override;
-    if (err == 0)
+    if (err == 0 || is_bodiless)
         sink = o->link->taker->offer(o->link->taker, &msg, &refused);
     if (sink) {
         sink->copy = o;
@@ -190,7 +193,7 @@ static bool offer(struct outgoing *o)
         outgoing_finish(o, &(struct amqp_outcome){.type = refused});
     }
     free(room);
-    return decided;
+    return decided || sink;
 }
 
 bool stream_begin(struct outgoing *o, struct router_link *l)

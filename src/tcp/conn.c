@@ -12,7 +12,7 @@
 //   conn.c       windows, half close, reset, timers: the same at both ends
 //   listener.c   the end of a client; it opens the first stream, and again elsewhere when refused
 //   connector.c  the end of a server; it is offered streams, and answers with the second one
-//   head.c       the sections in front of the bytes
+//   head.c       the sections in front of the bytes; legacy.c  those of older routers
 //
 // The window: whoever writes to a socket tells every ACK_BYTES how many it has written in all;
 // whoever reads stops when WINDOW_BYTES are not acknowledged. So a slow reader stops its own
@@ -172,12 +172,15 @@ static const struct router_source_ops source_ops = {
 size_t tcp_room(struct tcp_conn *c)
 {
     uint64_t open = c->sent - c->acked;
+    uint64_t window = c->is_legacy ? LEGACY_WINDOW_BYTES : WINDOW_BYTES;
     size_t room;
 
-    if (!c->is_established || c->is_over || !c->source.delivery || open >= WINDOW_BYTES)
+    if (!c->is_established || c->is_over || !c->source.delivery || open >= window)
         return 0;
     room = router_source_room(&c->source);
-    return room < WINDOW_BYTES - open ? room : (size_t)(WINDOW_BYTES - open);
+    if (c->is_legacy)
+        room = room > LEGACY_HEAD_MAX ? room - LEGACY_HEAD_MAX : 0;
+    return room < window - open ? room : (size_t)(window - open);
 }
 
 void tcp_feed(struct tcp_conn *c, const uint8_t *data, size_t len, struct mono now)
@@ -185,6 +188,11 @@ void tcp_feed(struct tcp_conn *c, const uint8_t *data, size_t len, struct mono n
     c->active_at = c->last_in_at = now;
     c->sent += len;
     c->service->bytes_in += len;
+    if (c->is_legacy) {
+        uint8_t head[LEGACY_HEAD_MAX];
+
+        router_source_write(&c->source, head, legacy_put_head(head, len), false);
+    }
     router_source_write(&c->source, data, len, false);
 }
 
@@ -231,19 +239,36 @@ static size_t skip_value(struct tcp_conn *c, const uint8_t *data, size_t len)
     return at;
 }
 
+// In front of the next bytes for the socket there are still octets of the encapsulation.
+static bool is_at_head(const struct tcp_conn *c)
+{
+    return c->is_legacy ? c->section_left == 0 : c->body_at < sizeof(null_value);
+}
+
 static size_t sink_write(struct router_sink *s, const uint8_t *data, size_t len)
 {
     struct tcp_conn *c = of_sink(s);
-    size_t head = c->body_at < sizeof(null_value) ? skip_value(c, data, len) : 0;
-    size_t room = sink_room(s), wanted = len - head, done;
+    size_t at = 0, wanted, most, done;
 
-    if (c->is_over || c->is_reset)
-        return len; // nobody will read it
-    done = buf_write(&c->out, data + head, wanted < room ? wanted : room);
-    c->taken += done;
-    c->is_short = done < wanted;
+    while (at < len && !c->is_over) {
+        if (is_at_head(c)) {
+            at += c->is_legacy ? legacy_read_head(c, data + at, len - at)
+                               : skip_value(c, data + at, len - at);
+            continue;
+        }
+        most = c->is_legacy ? c->section_left : SIZE_MAX;
+        wanted = len - at < most ? len - at : most;
+        most = sink_room(s);
+        done = buf_write(&c->out, data + at, wanted < most ? wanted : most);
+        c->taken += done;
+        at += done;
+        if (c->is_legacy)
+            c->section_left -= (uint32_t)done;
+        if (done < wanted)
+            break;
+    }
     end_mark(c);
-    return head + done;
+    return c->is_over ? len : at; // what comes when it is over, nobody will read
 }
 
 // All that was for the socket has left.
@@ -288,7 +313,7 @@ void tcp_sent(struct tcp_conn *c, struct mono now)
     c->service->bytes_out += written - c->written;
     c->written = written;
     c->active_at = c->last_out_at = now;
-    if (written - c->acknowledged >= ACK_BYTES) {
+    if (written - c->acknowledged >= (c->is_legacy ? LEGACY_ACK_BYTES : ACK_BYTES)) {
         c->acknowledged = written;
         router_sink_received(&c->sink, written);
     }
@@ -414,7 +439,7 @@ static const char *waits_for(const struct tcp_conn *c)
 {
     if (!c->is_established)
         return "the other end's answer";
-    if (c->sent - c->acked >= WINDOW_BYTES)
+    if (c->sent - c->acked >= (c->is_legacy ? LEGACY_WINDOW_BYTES : WINDOW_BYTES))
         return "the other end to read";
     if (c->out.len > 0)
         return "its own peer to read";

@@ -8,8 +8,11 @@
 enum {
     ACK_BYTES = 521216,           // written to the socket since the last acknowledgement
     WINDOW_BYTES = 2 * ACK_BYTES, // sent and not acknowledged: no more is read
-    OUT_LARGE = 1024 * 1024,      // output kept for a socket while memory is plenty …
-    OUT_SMALL = 64 * 1024,        // … and while it is not
+    LEGACY_ACK_BYTES = 364905,
+    LEGACY_WINDOW_BYTES = 4 * LEGACY_ACK_BYTES,
+    LEGACY_HEAD_MAX = 8,     // of a data section
+    OUT_LARGE = 1024 * 1024, // output kept for a socket while memory is plenty …
+    OUT_SMALL = 64 * 1024,   // … and while it is not
     PEER_MAX = 64,
 };
 
@@ -49,14 +52,17 @@ struct tcp_conn {
     uint64_t taken, written, acknowledged; // bytes for the socket: from the stream, sent, told
     struct mono opened_at, established_at, active_at, check_at;
     struct mono last_in_at, last_out_at;
-    uint8_t body_at;        // octets of the body's head that have come
-    bool is_established;    // both streams are there
-    bool is_ended;          // by the socket's peer
-    bool is_stream_ended;   // by the other end, after which …
-    bool is_aborted;        // … not all had come
-    bool is_refused;        // the other end takes no more
-    bool is_over, is_reset; // to be closed; to be reset
-    bool is_short;          // the sink took less than it was given
+    uint8_t body_at; // octets of the body's head, or of a data section's, that have come
+    uint8_t section[LEGACY_HEAD_MAX]; // legacy: that head …
+    uint32_t section_left;            // … and what is to come of its section
+    bool is_legacy;                   // the encapsulation of older routers, see legacy.c
+    bool is_established;              // both streams are there
+    bool is_ended;                    // by the socket's peer
+    bool is_stream_ended;             // by the other end, after which …
+    bool is_aborted;                  // … not all had come
+    bool is_refused;                  // the other end takes no more
+    bool is_over, is_reset;           // to be closed; to be reset
+    bool is_short;                    // the sink took less than it was given
     bool wants_connect;
     char peer[PEER_MAX];
     const char *error; // words of the first failure
@@ -68,6 +74,14 @@ void end_mark(struct tcp_conn *c);
 void end_established(struct tcp_conn *c, struct mono now);
 void end_fail(struct tcp_conn *c, const char *why); // to be closed
 struct router_sink *end_sink(struct tcp_conn *c);
+
+// legacy.c
+size_t legacy_read_head(struct tcp_conn *c, const uint8_t *data, size_t len); // octets used
+size_t legacy_put_head(uint8_t head[LEGACY_HEAD_MAX], size_t len);
+void legacy_put_client(struct amqp_writer *w, struct str to, struct str reply_to, struct str id,
+                       struct str alpn);
+void legacy_put_server(struct amqp_writer *w, struct str to);
+bool legacy_is_client(const struct amqp_msg *head);
 
 // head.c: the sections in front of a stream's bytes
 void head_put_client(struct amqp_writer *w, struct str to, struct str reply_to, struct str id,

@@ -71,8 +71,10 @@ static struct router_sink *offered(struct router_taker *taker, const struct amqp
     struct tcp_connector *k = list_entry(taker, struct tcp_connector, consumer.taker);
     struct dialled *d = NULL;
 
+    bool is_legacy = legacy_is_client(head);
+
     *outcome = AMQP_RELEASED; // another consumer may understand it
-    if (!head_is_stream(head))
+    if (!head_is_stream(head) && !is_legacy)
         return NULL;
     *outcome = AMQP_REJECTED;
     if (head->reply_to.len == 0)
@@ -82,6 +84,7 @@ static struct router_sink *offered(struct router_taker *taker, const struct amqp
     d->alpn = head_text(head, "alpn");
     d->correlation = text_of(head->correlation_id);
     end_init(k->tcp, &d->conn, k->service, &kind, router_now(k->tcp->router));
+    d->conn.is_legacy = is_legacy;
     d->conn.wants_connect = true;
     end_mark(&d->conn);
     return end_sink(&d->conn);
@@ -127,7 +130,10 @@ void tcp_connected(struct tcp_conn *c, const char *peer, struct mono now)
 
     snprintf(c->peer, sizeof(c->peer), "%s", peer);
     amqp_writer_init(&w);
-    head_put_server(&w, str_of(d->reply_to));
+    if (c->is_legacy)
+        legacy_put_server(&w, str_of(d->reply_to));
+    else
+        head_put_server(&w, str_of(d->reply_to));
     router_source_open(c->tcp->router, &c->source, str_of(d->reply_to), amqp_written(&w));
     amqp_writer_fini(&w);
     if (c->source.delivery)

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -28,15 +29,20 @@ static struct accepted *of(struct tcp_conn *c)
 
 static void open_stream(struct accepted *a)
 {
-    char reply_text[ROUTER_REPLY_MAX];
+    char reply_text[ROUTER_REPLY_MAX], id[32];
+    struct str reply;
     struct tcp *t = a->conn.tcp;
     struct amqp_writer w;
 
     a->tries++;
     a->again_at = MONO_NEVER;
     amqp_writer_init(&w);
-    head_put_client(&w, str_of(a->address), router_reply_address(t->router, &a->reply, reply_text),
-                    STR_NONE, str_of(a->alpn));
+    reply = router_reply_address(t->router, &a->reply, reply_text);
+    snprintf(id, sizeof(id), "tcp:%" PRIu64, a->conn.id);
+    if (a->conn.is_legacy)
+        legacy_put_client(&w, str_of(a->address), reply, str_of(id), str_of(a->alpn));
+    else
+        head_put_client(&w, str_of(a->address), reply, STR_NONE, str_of(a->alpn));
     router_source_open(t->router, &a->conn.source, str_of(a->address), amqp_written(&w));
     amqp_writer_fini(&w);
 }
@@ -96,7 +102,8 @@ static struct router_sink *answered(struct router_taker *taker, const struct amq
     struct accepted *a = list_entry(taker, struct accepted, reply.taker);
 
     *outcome = AMQP_REJECTED;
-    if (!head_is_stream(head) || a->conn.is_established || a->conn.is_over)
+    if ((a->conn.is_legacy ? head->content_type.len > 0 : !head_is_stream(head)) ||
+        a->conn.is_established || a->conn.is_over)
         return NULL;
     end_established(&a->conn, a->conn.active_at);
     return end_sink(&a->conn);
@@ -112,6 +119,7 @@ struct tcp_conn *tcp_accepted(struct tcp *t, const struct tcp_accept *opts, stru
     a->again_at = MONO_NEVER;
     a->reply.taker.offer = answered;
     end_init(t, &a->conn, opts->service, &kind, now);
+    a->conn.is_legacy = opts->service->is_legacy;
     router_reply_open(t->router, &a->reply);
     open_stream(a);
     return &a->conn;

@@ -25,6 +25,7 @@ struct tcp_conn;
 struct tcp_service {
     struct list conns;            // tcp_conn.on_service
     uint32_t idle_ms;             // a connection without bytes for so long ends; 0: never
+    bool is_legacy;               // listeners: speak the encapsulation of older routers
     uint32_t half_closed_ms;      // likewise when one of its directions has ended
     uint64_t opened, closed;      // connections
     uint64_t bytes_in, bytes_out; // from and to sockets of this service

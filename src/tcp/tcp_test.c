@@ -165,6 +165,53 @@ TEST(bytes_pass_both_ways_and_are_counted)
     end(&r);
 }
 
+TEST(the_older_encapsulation_passes_bytes_and_ends_as_well)
+{
+    struct rig r;
+    struct tcp_conn *client, *server;
+
+    begin(&r);
+    r.clients.is_legacy = true;
+    client = established(&r, &server);
+    CHECK(server->is_legacy);
+    CHECK_STR(str_of(tcp_alpn(server)), "h2");
+    say(&r, client, "ask");
+    say(&r, client, " again");
+    check_hears(&r, server, "ask again");
+    say(&r, server, "answer");
+    check_hears(&r, client, "answer");
+    tcp_ended(client, r.now);
+    CHECK(tcp_is_shut(server));
+    tcp_lost(client, NULL);
+    tcp_lost(server, NULL);
+    end(&r);
+}
+
+TEST(data_sections_are_read_wherever_they_are_cut)
+{
+    static const uint8_t bytes[] = "\x00\x53\x75\xa0\x03"
+                                   "abc\x00\x53\x75\xa0\x00\x00\x53\x75\xb0\x00\x00\x00\x02"
+                                   "de";
+
+    for (size_t step = 1; step < sizeof(bytes); step++) {
+        struct rig r;
+        struct tcp_conn *client, *server;
+
+        begin(&r);
+        r.clients.is_legacy = true;
+        client = established(&r, &server);
+        for (size_t at = 0; at < sizeof(bytes) - 1; at += step) {
+            size_t left = sizeof(bytes) - 1 - at;
+
+            router_source_write(&client->source, bytes + at, left < step ? left : step, false);
+        }
+        check_hears(&r, server, "abcde");
+        tcp_lost(client, NULL);
+        tcp_lost(server, NULL);
+        end(&r);
+    }
+}
+
 TEST(a_reader_that_does_not_read_stops_its_sender_at_the_window)
 {
     static const uint8_t block[64 * 1024];
@@ -376,6 +423,8 @@ TEST(what_a_connection_waits_for_can_be_asked)
 TEST_MAIN(CASE(heads_are_those_that_existing_routers_write),
           CASE(nothing_is_read_of_a_client_before_its_server_answers),
           CASE(bytes_pass_both_ways_and_are_counted),
+          CASE(the_older_encapsulation_passes_bytes_and_ends_as_well),
+          CASE(data_sections_are_read_wherever_they_are_cut),
           CASE(a_reader_that_does_not_read_stops_its_sender_at_the_window),
           CASE(an_end_passes_when_all_before_it_was_written_and_the_other_direction_goes_on),
           CASE(a_socket_that_broke_resets_the_one_at_the_other_end),

@@ -100,7 +100,7 @@ def reset(s):
     s.close()
 
 
-def service(routers, length, serve=echo, **attributes):
+def service(routers, length, serve=echo, on_listener=None):
     """A listener at the first and a connector at the last of so many routers in a row."""
     server, port = Server(serve), free_port()
     made, link = [], None
@@ -109,8 +109,8 @@ def service(routers, length, serve=echo, **attributes):
         link = free_port()
         entities.append(inter_router(link))
         if i == 0:
-            entities.append(listener(port, **attributes))
+            entities.append(listener(port, **on_listener or {}))
         if i == length - 1:
-            entities.append(connector(server.port, **attributes))
+            entities.append(connector(server.port))
         made.append(routers("ABCDEF"[i], entities=entities))
     return made, server, port

@@ -21,6 +21,13 @@ def test_what_is_sent_comes_back_and_a_half_close_is_one(routers, length):
 
 
 @pytest.mark.parametrize("length", [1, 2])
+def test_a_listener_that_speaks_the_older_encapsulation_is_understood(routers, length):
+    _, _, port = service(routers, length, on_listener={"encapsulation": "legacy"})
+    exchange(port)
+    exchange(port, os.urandom(3_000_000))
+
+
+@pytest.mark.parametrize("length", [1, 2])
 def test_large_transfers_both_ways_at_once_arrive_whole(routers, length):
     size, sums = 24 << 20, []
     down = os.urandom(1 << 20) * (size >> 20)
