@@ -8,13 +8,27 @@
 // Consumers and senders inside the router. Management is one: the request goes to the agent, its
 // answer is routed like any message.
 
+enum { ANSWERS_MAX = 256 };
+
+// Answers are not held back like messages of clients, so who does not read them gets no more; and
+// nobody does while twice as much is stored as should be.
+static bool may_answer(struct router *r, struct str request)
+{
+    const struct address *to;
+    struct amqp_msg msg;
+
+    amqp_msg_scan(request, true, AMQP_SCAN_PROPERTIES, &msg);
+    to = address_find(r, msg.reply_to);
+    return (!to || to->delivery_refs < ANSWERS_MAX) && r->stored < 2 * r->stored_max;
+}
+
 static void management(void *user, struct str message)
 {
     struct router *r = user;
     struct amqp_writer response;
     char *reply_to = NULL;
 
-    if (!r->agent)
+    if (!r->agent || !may_answer(r, message))
         return;
     router_hold(r, true);
     amqp_writer_init(&response);

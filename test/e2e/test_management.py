@@ -577,3 +577,24 @@ def test_a_request_that_is_none_leaves_the_router_alone(router, management):
     check(management.request("READ", "router"), 200)
     with pytest.raises(Gone):
         router.sender("none/such")
+
+
+def test_who_leaves_answers_unread_gets_no_more(router, management):
+    c = router.connect()
+    answers = c.receiver(None, credit=0, refill=False)
+    sent = c.sender("$management").post_all([
+        Message(properties={"operation": "GET-SCHEMA", "type": "org.amqp.management"}, body={},
+                reply_to=answers.address, correlation_id=i) for i in range(3000)])
+    for s in sent:
+        s.outcome()
+    held = management.query("routerMetrics")[0]["memoryUsage"]
+    assert 0 < held < 16 << 20  # 3000 of them are 90 MB
+    answers.flow(1000)
+    answers.wait_received(256)
+    assert [g.message.correlation_id for g in answers.got][:256] == list(range(256))
+    # Once they are read there are answers again.
+    for g in list(answers.got):
+        g.accept()
+    c.barrier()
+    again = Management(router, connection=c)
+    check(again.request("READ", "router"), 200)
