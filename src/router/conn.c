@@ -442,3 +442,14 @@ struct str router_conn_property(const struct router_conn *c, const char *name)
 {
     return amqp_val_str(amqp_val_get(amqp_conn_peer(c->amqp)->properties, name));
 }
+
+void router_drop_older(struct router *r, const char *name, uint64_t tls_ordinal)
+{
+    list_for_each (node, &r->conns) {
+        struct router_conn *c = list_entry(node, struct router_conn, on_router);
+
+        if (c->tls_protocol && c->name && strcmp(c->name, name) == 0 &&
+            (uint64_t)c->tls_ordinal < tls_ordinal)
+            router_conn_drop(c, "the ordinal of its certificate is below oldestValidOrdinal");
+    }
+}

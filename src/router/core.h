@@ -184,6 +184,7 @@ struct router_conn {
     struct list on_surplus; // router.surplus: has idle streaming links to close
     struct amqp_session *endpoint_session;
     struct neighbour *neighbour; // inter-router control connection, or the one it carries data for
+    bool is_retired;             // a newer generation of its group has taken over
     struct list on_group;        // neighbour.data_conns, or router.data_conns while alone
     char correlator[RNG_ID_LEN + 1];
     uint64_t ordinal;

@@ -11,7 +11,7 @@
 
 // Streaming links that nobody has used for this long are closed; beyond STREAM_LINKS_KEPT of one
 // connection, at once.
-enum { STREAM_LINK_IDLE_MS = 30000, SCRUB_MS = 10000 };
+enum { STREAM_LINK_IDLE_MS = 30000, SCRUB_MS = 10000, RETIRED_LOOK_MS = 1000 };
 
 #define CAPABILITY_CONTROL "qd.router"
 #define CAPABILITY_DATA "qd.router-data"
@@ -121,7 +121,7 @@ static bool is_superseded(struct router_conn *c)
     for (uint32_t i = 0; i < r->neighbour_count; i++) {
         struct neighbour *n = r->neighbours[i];
 
-        if (n && n->conn != c && c->correlator[0] &&
+        if (n && n->conn != c && !n->conn->is_retired && c->correlator[0] &&
             strcmp(n->conn->correlator, c->correlator) == 0 && c->ordinal <= n->conn->ordinal)
             return true;
     }
@@ -176,6 +176,36 @@ void network_opened(struct router_conn *c)
             c, "this router is not in mode interior: it takes no inter-router connections");
 }
 
+// An older generation of the group: its control links go, what is under way on it goes to its end,
+// and then the connection is closed. Only the side that dialled does this.
+static void retire(struct neighbour *n)
+{
+    struct router *r = n->conn->router;
+
+    n->conn->is_retired = true;
+    list_for_each (node, &n->data_conns)
+        list_entry(node, struct router_conn, on_group)->is_retired = true;
+    if (n->control_out)
+        link_close(n->control_out, NULL, NULL);
+    if (n->control_in)
+        link_close(n->control_in, NULL, NULL);
+    r->scrub_at = mono_min(r->scrub_at, mono_add_ms(r->now, RETIRED_LOOK_MS));
+}
+
+static void retire_older(const struct neighbour *n)
+{
+    struct router *r = n->conn->router;
+
+    for (uint32_t i = 0; i < r->neighbour_count; i++) {
+        struct neighbour *old = r->neighbours[i];
+
+        if (old && !n->conn->is_server && n->conn->correlator[0] &&
+            strcmp(old->conn->correlator, n->conn->correlator) == 0 &&
+            old->conn->ordinal < n->conn->ordinal)
+            retire(old);
+    }
+}
+
 static void check_up(struct neighbour *n)
 {
     struct router *r = n->conn->router;
@@ -185,6 +215,7 @@ static void check_up(struct neighbour *n)
         return;
     n->is_up = true;
     routing_link_up(r->routing, n->number, n->conn->cost, n->is_ours, r->now);
+    retire_older(n);
 }
 
 static void neighbour_down(struct neighbour *n)
@@ -398,9 +429,33 @@ static void scrub_streams(struct router_conn *c)
     }
 }
 
+static bool is_idle(const struct router_conn *c)
+{
+    list_for_each (node, &c->links) {
+        const struct router_link *l = list_entry(node, struct router_link, on_conn);
+
+        if (!list_empty(&l->deliveries) || l->sent_count > 0 || l->queue_count > 0)
+            return false;
+    }
+    return true;
+}
+
+// True when it has still something to do.
+static bool finish_retired(struct router_conn *c)
+{
+    if (!c->is_retired || c->is_closed)
+        return false;
+    if (!is_idle(c))
+        return true;
+    c->is_retired = false;
+    amqp_conn_close(c->amqp, NULL, NULL);
+    conn_mark(c);
+    return false;
+}
+
 void network_tick(struct router *r)
 {
-    bool any = false;
+    bool any = false, is_waiting = false;
 
     if (mono_before(r->now, r->scrub_at))
         return;
@@ -408,9 +463,12 @@ void network_tick(struct router *r)
         struct router_conn *c = list_entry(node, struct router_conn, on_router);
 
         scrub_streams(c);
+        is_waiting = finish_retired(c) || is_waiting;
         any = any || c->idle_stream_count > 0;
     }
-    r->scrub_at = any ? mono_add_ms(r->now, SCRUB_MS) : MONO_NEVER;
+    r->scrub_at = is_waiting ? mono_add_ms(r->now, RETIRED_LOOK_MS)
+                  : any      ? mono_add_ms(r->now, SCRUB_MS)
+                             : MONO_NEVER;
 }
 
 // Done when no delivery is being looked at, as it ends links.

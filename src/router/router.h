@@ -160,6 +160,8 @@ bool router_conn_is_finished(const struct router_conn *c);
 void router_conn_close(struct router_conn *c, const char *condition, const char *description,
                        struct mono now);
 void *router_conn_user_data(const struct router_conn *c);
+// Drops what came by the listener or connector `name` with a certificate of an older generation.
+void router_drop_older(struct router *r, const char *name, uint64_t tls_ordinal);
 // Once opened: the role, which an open may change, and a text among the peer's properties.
 enum router_role router_conn_role(const struct router_conn *c);
 struct str router_conn_property(const struct router_conn *c, const char *name);

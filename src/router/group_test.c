@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+// Groups of connections between two routers: control and data, and generations of certificates.
+#include "router/rig_test.h"
+
+#define GROUP "correlator-0001"
+
+struct pair {
+    struct net net;
+    struct router *a, *b; // a dials
+};
+
+static void begin(struct pair *p)
+{
+    net_begin(&p->net);
+    p->a = net_router(&p->net, "A", ROUTER_INTERIOR);
+    p->b = net_router(&p->net, "B", ROUTER_INTERIOR);
+}
+
+static struct wire *join(struct pair *p, enum router_role role, uint64_t ordinal)
+{
+    struct wire *w = net_wire(&p->net);
+    struct router_conn_opts dial = net_conn_opts(role, false, 1);
+    struct router_conn_opts listen = net_conn_opts(ROUTER_ROLE_INTER_ROUTER, true, 1);
+
+    dial.group_correlator = GROUP;
+    dial.group_ordinal = ordinal;
+    dial.tls_protocol = listen.tls_protocol = "TLSv1.3";
+    dial.tls_ordinal = (int64_t)ordinal;
+    w->conn[0] = router_conn_new(p->a, &dial, p->net.now);
+    w->conn[1] = router_conn_new(p->b, &listen, p->net.now);
+    net_run(&p->net);
+    return w;
+}
+
+static uint32_t count_links(const struct router_conn *c, enum link_kind kind)
+{
+    uint32_t count = 0;
+
+    list_for_each (node, &c->links)
+        count += list_entry(node, struct router_link, on_conn)->kind == kind;
+    return count;
+}
+
+static uint64_t carried(const struct router_conn *c)
+{
+    uint64_t count = 0;
+
+    list_for_each (node, &c->links) {
+        const struct router_link *l = list_entry(node, struct router_link, on_conn);
+
+        count += l->kind == LINK_CONTROL ? 0 : l->delivery_count;
+    }
+    return count;
+}
+
+// A message that is not whole when it comes; its rest follows at once when `ends`.
+static struct amqp_delivery *send_stream(struct client *c, int link)
+{
+    static uint8_t bytes[100000] = {0x00, 0x53, 0x75, 0xb0, 0x00, 0x01, 0x86, 0x98};
+    struct iovec part = {bytes, sizeof(bytes)};
+    struct amqp_delivery *d = amqp_delivery_begin(c->links[link], false, 0, NULL);
+    bool done;
+
+    CHECK_EQ(amqp_delivery_write(d, &part, 1, false, &done), sizeof(bytes));
+    net_run(c->net);
+    return d;
+}
+
+static void end_stream(struct client *c, struct amqp_delivery *d)
+{
+    static const uint8_t rest[] = {0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00};
+    struct iovec part = {(void *)(uintptr_t)rest, 0};
+    bool done;
+
+    amqp_delivery_write(d, &part, 1, true, &done);
+    CHECK(done);
+    net_run(c->net);
+}
+
+TEST(data_connections_carry_the_streams_and_nothing_else)
+{
+    struct pair p;
+    struct wire *first, *control, *second;
+    struct client *from, *to;
+    struct amqp_delivery *d[2];
+    int out;
+
+    begin(&p);
+    first = join(&p, ROUTER_ROLE_INTER_ROUTER_DATA, 0); // before its control connection: waits
+    CHECK(list_empty(&first->conn[0]->links));
+    control = join(&p, ROUTER_ROLE_INTER_ROUTER, 0);
+    second = join(&p, ROUTER_ROLE_INTER_ROUTER_DATA, 0);
+    net_pass(&p.net, 500);
+    to = client_of(&p.net, p.b);
+    receiver(to, "x", 10);
+    net_pass(&p.net, 500);
+    from = client_of(&p.net, p.a);
+    out = sender(from, "x");
+    send_text(from, out, NULL, "whole");
+    CHECK_HEARD(to, "got(whole)");
+    CHECK_EQ(carried(control->conn[0]), 1);
+    CHECK_EQ(carried(first->conn[0]) + carried(second->conn[0]), 0);
+
+    d[0] = send_stream(from, out);
+    end_stream(from, d[0]);
+    d[1] = send_stream(from, out);
+    end_stream(from, d[1]);
+    CHECK_EQ(to->received, 3);
+    CHECK_EQ(carried(first->conn[0]), 1); // in turn
+    CHECK_EQ(carried(second->conn[0]), 1);
+    CHECK_EQ(carried(control->conn[0]), 1);
+    CHECK_EQ(count_links(control->conn[0], LINK_STREAM), 0);
+    CHECK_EQ(count_links(first->conn[0], LINK_STREAM), 1);
+    CHECK_EQ(count_links(second->conn[1], LINK_STREAM), 1);
+    net_end(&p.net);
+}
+
+TEST(data_connection_of_another_generation_or_group_is_not_used)
+{
+    struct pair p;
+    struct wire *control, *data;
+    struct client *from, *to;
+
+    begin(&p);
+    control = join(&p, ROUTER_ROLE_INTER_ROUTER, 1);
+    data = join(&p, ROUTER_ROLE_INTER_ROUTER_DATA, 2);
+    net_pass(&p.net, 500);
+    to = client_of(&p.net, p.b);
+    receiver(to, "x", 10);
+    net_pass(&p.net, 500);
+    from = client_of(&p.net, p.a);
+    end_stream(from, send_stream(from, sender(from, "x")));
+    CHECK_EQ(to->received, 1);
+    CHECK_EQ(carried(data->conn[0]), 0);
+    CHECK_EQ(count_links(control->conn[0], LINK_STREAM), 1);
+    net_end(&p.net);
+}
+
+TEST(newer_generation_takes_over_and_the_old_one_goes_when_its_work_is_done)
+{
+    struct pair p;
+    struct wire *old, *new;
+    struct client *from, *to;
+    struct amqp_delivery *open;
+    int out, other;
+
+    begin(&p);
+    old = join(&p, ROUTER_ROLE_INTER_ROUTER, 1);
+    net_pass(&p.net, 500);
+    to = client_of(&p.net, p.b);
+    receiver(to, "x", 10); // one for the stream,
+    receiver(to, "x", 10); // one for what overtakes it
+    net_pass(&p.net, 500);
+    from = client_of(&p.net, p.a);
+    out = sender(from, "x");
+    other = sender(from, "x");
+    open = send_stream(from, out); // under way when the change comes
+
+    new = join(&p, ROUTER_ROLE_INTER_ROUTER, 2);
+    CHECK_EQ(count_links(old->conn[0], LINK_CONTROL), 0);
+    CHECK_EQ(count_links(old->conn[1], LINK_CONTROL), 0);
+    CHECK_EQ(count_links(new->conn[0], LINK_CONTROL), 2);
+    net_pass(&p.net, 1500);
+    CHECK(router_reaches(p.a, "B") && router_reaches(p.b, "A"));
+    send_text(from, other, NULL, "on the new one");
+    CHECK_HEARD(to, "got(on the new one)");
+    CHECK_EQ(carried(new->conn[0]), 1);
+    CHECK(!router_conn_is_finished(old->conn[0])); // the stream is not at its end
+
+    end_stream(from, open);
+    CHECK_EQ(to->received, 2);
+    net_pass(&p.net, 1500);
+    CHECK(router_conn_is_finished(old->conn[0]) && router_conn_is_finished(old->conn[1]));
+    net_cut(&p.net, old);
+    CHECK(router_reaches(p.a, "B") && router_reaches(p.b, "A"));
+    net_end(&p.net);
+}
+
+TEST(equal_or_older_generation_is_dropped)
+{
+    for (uint64_t ordinal = 1; ordinal <= 2; ordinal++) {
+        struct pair p;
+        struct wire *first, *late;
+
+        begin(&p);
+        first = join(&p, ROUTER_ROLE_INTER_ROUTER, 2);
+        net_pass(&p.net, 500);
+        late = join(&p, ROUTER_ROLE_INTER_ROUTER, ordinal);
+        CHECK(router_conn_is_finished(late->conn[0]) || router_conn_is_finished(late->conn[1]));
+        net_cut(&p.net, late);
+        net_pass(&p.net, 500);
+        CHECK(!router_conn_is_finished(first->conn[0]));
+        CHECK(router_reaches(p.a, "B"));
+        net_end(&p.net);
+    }
+}
+
+TEST(certificate_below_the_oldest_valid_ordinal_ends_its_connection)
+{
+    struct pair p;
+    struct wire *w;
+
+    begin(&p);
+    w = join(&p, ROUTER_ROLE_INTER_ROUTER, 3);
+    router_drop_older(p.a, "wire", 3);
+    CHECK(!router_conn_is_finished(w->conn[0]));
+    router_drop_older(p.a, "another", 4);
+    CHECK(!router_conn_is_finished(w->conn[0]));
+    router_drop_older(p.a, "wire", 4);
+    CHECK(router_conn_is_finished(w->conn[0]));
+    net_end(&p.net);
+}
+
+TEST_MAIN(CASE(data_connections_carry_the_streams_and_nothing_else),
+          CASE(data_connection_of_another_generation_or_group_is_not_used),
+          CASE(newer_generation_takes_over_and_the_old_one_goes_when_its_work_is_done),
+          CASE(equal_or_older_generation_is_dropped),
+          CASE(certificate_below_the_oldest_valid_ordinal_ends_its_connection))
