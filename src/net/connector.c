@@ -31,7 +31,7 @@ struct net_connector {
     uint32_t pause_ms;
     struct mono give_up; // this attempt, its handshake included
     struct rng rng;
-    bool is_connecting;
+    bool is_connecting, is_retired;
 };
 
 static void connecting(struct source *self, uint32_t events);
@@ -53,6 +53,8 @@ static void again(struct net_connector *c)
     uint32_t most = or_default(c->opts.retry_max_ms, RETRY_MAX_MS);
     uint32_t wait = c->pause_ms / 2 + rng_below(&c->rng, c->pause_ms / 2 + 1);
 
+    if (c->is_retired)
+        return;
     c->pause_ms = c->pause_ms * 2 > most ? most : c->pause_ms * 2;
     c->is_connecting = false;
     heap_set(&c->loop->timers, &c->timer.timer, mono_add_ms(c->loop->now, wait));
@@ -94,7 +96,7 @@ static void try_next(struct net_connector *c, const char *why)
 {
     char words[200];
 
-    while (c->next_address < c->addresses.count) {
+    while (c->next_address < c->addresses.count && !c->is_retired) {
         if (try_address(c))
             return;
         snprintf(words, sizeof(words), "%s", strerror(errno));
@@ -216,14 +218,33 @@ int net_connector_new(struct net_loop *l, const struct net_connector_opts *opts,
     return 0;
 }
 
+static void give_up(struct net_connector *c)
+{
+    heap_cancel(&c->loop->timers, &c->timer.timer);
+    if (c->lookup)
+        c->lookup->connector = NULL;
+    c->lookup = NULL;
+    source_close(c->loop, &c->source);
+    c->is_connecting = false;
+}
+
+void net_connector_retire(struct net_connector *c)
+{
+    c->is_retired = true;
+    if (!c->stream)
+        give_up(c);
+}
+
+bool net_connector_has_stream(const struct net_connector *c)
+{
+    return c->stream != NULL;
+}
+
 void net_connector_free(struct net_connector *c)
 {
     if (!c)
         return;
-    heap_cancel(&c->loop->timers, &c->timer.timer);
-    if (c->lookup)
-        c->lookup->connector = NULL;
-    source_close(c->loop, &c->source);
+    give_up(c);
     if (c->stream) {
         c->stream->connector = NULL;
         net_stream_drop(c->stream, "the connector is gone");

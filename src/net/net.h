@@ -209,6 +209,9 @@ int net_connector_new(struct net_loop *l, const struct net_connector_opts *opts,
                       struct net_connector **out, struct why *why);
 // Gives up, dropping its stream (with `lost`) if there is one.
 void net_connector_free(struct net_connector *c);
+// Tries no more. A stream that it has stays until it is lost.
+void net_connector_retire(struct net_connector *c);
+bool net_connector_has_stream(const struct net_connector *c);
 // The stream's owner says it is useful (opened): the back-off starts from its minimum again.
 void net_connector_succeeded(struct net_connector *c);
 

@@ -80,6 +80,39 @@ static void free_entrances(struct part *p)
     free(p->entrances);
 }
 
+static void free_dials(struct dial *dials, int count)
+{
+    for (int i = 0; i < count; i++)
+        net_connector_free(dials[i].connector);
+    free(dials);
+}
+
+static bool has_stream(const struct former *f)
+{
+    for (int i = 0; i < f->dial_count; i++)
+        if (net_connector_has_stream(f->dials[i].connector))
+            return true;
+    return false;
+}
+
+// Those that have no connection any more, or all.
+static void free_former(struct part *p, bool all)
+{
+    struct former **at = &p->former;
+
+    while (*at) {
+        struct former *f = *at;
+
+        if (!all && has_stream(f)) {
+            at = &f->next;
+            continue;
+        }
+        *at = f->next;
+        free_dials(f->dials, f->dial_count);
+        free(f);
+    }
+}
+
 static void part_free(struct part *p)
 {
     if (!p)
@@ -89,9 +122,8 @@ static void part_free(struct part *p)
     service_stop(p);
     service_address_stop(p);
     free_entrances(p);
-    for (int i = 0; i < p->dial_count; i++)
-        net_connector_free(p->dials[i].connector);
-    free(p->dials);
+    free_former(p, true);
+    free_dials(p->dials, p->dial_count);
     net_tls_unref(p->tls);
     mgmt_entity_free(p->entity);
     free(p->identity);
@@ -272,25 +304,46 @@ static int start_dial(struct part *p, struct dial *d, enum router_role role, str
 
     d->part = p;
     d->role = role;
+    d->ordinal = p->ordinal;
     return net_connector_new(p->node->loop, &opts, &d->connector, why);
 }
 
-static int start_connector(struct part *p, struct why *why)
+static int start_dials(struct part *p, struct why *why)
 {
     enum router_role role = node_role(p->entity);
-    int data = role == ROUTER_ROLE_INTER_ROUTER ? p->node->data_connections : 0;
-    int err = check_role(p, why);
+    int data = role == ROUTER_ROLE_INTER_ROUTER ? p->node->data_connections : 0, err = 0;
 
-    if (err == 0)
-        err = make_tls(p, why);
-
-    rng_id(&p->node->rng, p->correlator);
     p->dials = xcalloc((size_t)(1 + data), sizeof(*p->dials));
+    p->dial_count = 0;
     for (int i = 0; err == 0 && i < 1 + data; i++) {
         err = start_dial(p, &p->dials[i], i == 0 ? role : ROUTER_ROLE_INTER_ROUTER_DATA, why);
         p->dial_count += err == 0;
     }
     return err;
+}
+
+static int start_connector(struct part *p, struct why *why)
+{
+    int err = check_role(p, why);
+
+    if (err == 0)
+        err = make_tls(p, why);
+    rng_id(&p->node->rng, p->correlator);
+    return err == 0 ? start_dials(p, why) : err;
+}
+
+// A newer certificate: a second set of connections of the same group. When it is up, it takes over
+// (router/network.c) and the first one ends; nothing is interrupted.
+static int renew_connector(struct part *p, struct why *why)
+{
+    struct former *f = xcalloc(1, sizeof(*f));
+
+    free_former(p, false);
+    for (int i = 0; i < p->dial_count; i++)
+        net_connector_retire(p->dials[i].connector);
+    *f = (struct former){p->former, p->dials, p->dial_count};
+    p->former = f;
+    return start_dials(p, why);
 }
 
 static enum router_treatment treatment_of(const struct mgmt_entity *e)
@@ -392,8 +445,15 @@ static int refresh(struct node *n, const struct part *profile, struct part **use
     }
     workers_hold(n, true);
     for (size_t i = 0; i < count && err == 0; i++) {
+        int64_t before = users[i]->ordinal;
+
         net_tls_swap(users[i]->tls, fresh[i]);
         remember_profile(users[i], profile);
+        if (users[i]->dials && users[i]->ordinal > before &&
+            node_role(users[i]->entity) == ROUTER_ROLE_INTER_ROUTER)
+            err = renew_connector(users[i], why);
+        router_drop_older(n->workers[0].router, users[i]->name,
+                          (uint64_t)mgmt_entity_int(profile->entity, "oldestValidOrdinal", 0));
     }
     workers_hold(n, false);
     for (size_t i = 0; i < count; i++)

@@ -77,6 +77,7 @@ struct part {
     // connectors: the first is the one people see, the others carry data of the same group
     struct dial *dials;
     int dial_count;
+    struct former *former; // what dialled with older certificates
     char correlator[RNG_ID_LEN + 1];
     bool is_connected;
     char status[WHY_MAX];
@@ -92,6 +93,14 @@ struct dial {
     struct part *part;
     struct net_connector *connector;
     enum router_role role;
+    int64_t ordinal; // of the certificate it dials with
+};
+
+// The dials of an older generation: their connections go when the newer one has taken over.
+struct former {
+    struct former *next;
+    struct dial *dials;
+    int dial_count;
 };
 
 // A connection between routers that came in at a listener, and is counted there while it is open.

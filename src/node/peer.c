@@ -230,7 +230,7 @@ void *peer_connected(void *user, struct net_stream *s, const struct net_engine_o
         o.sasl_mechanisms = AMQP_SASL_EXTERNAL;
     if (o.role == ROUTER_ROLE_INTER_ROUTER || o.role == ROUTER_ROLE_INTER_ROUTER_DATA) {
         o.group_correlator = d->part->correlator;
-        o.group_ordinal = (uint64_t)d->part->ordinal;
+        o.group_ordinal = (uint64_t)d->ordinal;
     }
     p->conn = router_conn_new(p->worker->router, &o, now);
     *ops = &peer_ops;
