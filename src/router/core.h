@@ -163,6 +163,7 @@ struct neighbour {
     uint8_t data_in_count, data_out_count;
     bool is_up;             // told to routing
     bool is_ours;           // offered our extensions
+    struct mono used_since; // HELLO has shown it to work both ways; MONO_NEVER: not now
     struct list data_conns; // router_conn.on_group
 };
 

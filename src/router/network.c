@@ -66,6 +66,7 @@ static struct neighbour *neighbour_new(struct router_conn *c)
     n->number = number;
     n->conn = c;
     n->is_ours = c->is_ours;
+    n->used_since = MONO_NEVER;
     list_init(&n->data_conns);
     r->neighbours[number] = n;
     if (number >= r->neighbour_count)
@@ -180,8 +181,6 @@ void network_opened(struct router_conn *c)
 // and then the connection is closed. Only the side that dialled does this.
 static void retire(struct neighbour *n)
 {
-    struct router *r = n->conn->router;
-
     n->conn->is_retired = true;
     list_for_each (node, &n->data_conns)
         list_entry(node, struct router_conn, on_group)->is_retired = true;
@@ -189,21 +188,31 @@ static void retire(struct neighbour *n)
         link_close(n->control_out, NULL, NULL);
     if (n->control_in)
         link_close(n->control_in, NULL, NULL);
-    r->scrub_at = mono_min(r->scrub_at, mono_add_ms(r->now, RETIRED_LOOK_MS));
 }
 
-static void retire_older(const struct neighbour *n)
+static bool is_newer(const struct router_conn *a, const struct router_conn *b)
+{
+    return !a->is_server && a->correlator[0] && strcmp(a->correlator, b->correlator) == 0 &&
+           a->ordinal > b->ordinal;
+}
+
+// True when the neighbour has an older generation beside it. That goes a moment after both ends
+// have begun to use the newer one: the two do not hear of it on the same connection.
+static bool retire_older(const struct neighbour *n)
 {
     struct router *r = n->conn->router;
+    bool any = false;
 
     for (uint32_t i = 0; i < r->neighbour_count; i++) {
         struct neighbour *old = r->neighbours[i];
 
-        if (old && !n->conn->is_server && n->conn->correlator[0] &&
-            strcmp(old->conn->correlator, n->conn->correlator) == 0 &&
-            old->conn->ordinal < n->conn->ordinal)
+        if (!old || old->conn->is_retired || !is_newer(n->conn, old->conn))
+            continue;
+        any = true;
+        if (!mono_before(r->now, mono_add_ms(n->used_since, RETIRED_LOOK_MS)))
             retire(old);
     }
+    return any;
 }
 
 static void check_up(struct neighbour *n)
@@ -215,7 +224,6 @@ static void check_up(struct neighbour *n)
         return;
     n->is_up = true;
     routing_link_up(r->routing, n->number, n->conn->cost, n->is_ours, r->now);
-    retire_older(n);
 }
 
 static void neighbour_down(struct neighbour *n)
@@ -459,6 +467,9 @@ void network_tick(struct router *r)
 
     if (mono_before(r->now, r->scrub_at))
         return;
+    for (uint32_t i = 0; i < r->neighbour_count; i++)
+        if (r->neighbours[i])
+            is_waiting = retire_older(r->neighbours[i]) || is_waiting;
     list_for_each (node, &r->conns) {
         struct router_conn *c = list_entry(node, struct router_conn, on_router);
 
@@ -596,9 +607,14 @@ static void routing_event(struct router *r, const struct routing_event *ev)
         remote_address(r, ev);
         break;
     case ROUTING_EV_NEIGHBOUR_UP:
+        if (ev->link < r->neighbour_count && r->neighbours[ev->link])
+            r->neighbours[ev->link]->used_since = r->now;
+        r->scrub_at = mono_min(r->scrub_at, mono_add_ms(r->now, RETIRED_LOOK_MS));
         event_add(r, ROUTER_EV_NEIGHBOUR, NULL, "neighbour %.*s is up", STR_ARG(id));
         break;
     case ROUTING_EV_NEIGHBOUR_DOWN:
+        if (ev->link < r->neighbour_count && r->neighbours[ev->link])
+            r->neighbours[ev->link]->used_since = MONO_NEVER;
         event_add(r, ROUTER_EV_NEIGHBOUR, NULL, "neighbour %.*s is gone", STR_ARG(id));
         break;
     case ROUTING_EV_NOTE:
