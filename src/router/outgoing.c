@@ -329,8 +329,10 @@ void outgoing_finish(struct outgoing *o, const struct amqp_outcome *outcome)
     struct router_link *freed = o->link && o->link->current == o ? o->link : NULL;
 
     combine(d, outcome);
-    if (o->amqp && !o->is_written)
+    if (o->amqp && !o->is_written) {
         amqp_delivery_abort(o->amqp);
+        conn_mark(o->link->conn);
+    }
     if (o->sink)
         stream_lost(o);
     detach(o);

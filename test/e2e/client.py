@@ -440,6 +440,10 @@ class Sender(LinkEnd):
         if sent and delivery.updated and sent.state is None:
             sent._updated(delivery)
             self.unsettled -= sent.state is not None
+            if sent.state is not None and self.current and self.current[0] is sent:
+                self.current = None  # nobody wants the rest
+                sent.is_sent = True
+                self._push()
             if sent.state == Delivery.RELEASED and self.again:
                 sent.state = None
                 sent.is_sent = False
