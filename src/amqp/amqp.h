@@ -236,6 +236,8 @@ enum amqp_role amqp_link_role(const struct amqp_link *l);
 struct str amqp_link_name(const struct amqp_link *l);
 const struct amqp_terminus *amqp_link_source(const struct amqp_link *l); // the peer's words
 const struct amqp_terminus *amqp_link_target(const struct amqp_link *l);
+// They have been looked at for the last time; their memory goes.
+void amqp_link_forget_termini(struct amqp_link *l);
 bool amqp_terminus_has(const struct amqp_terminus *t, const char *capability);
 uint8_t amqp_link_snd_settle_mode(const struct amqp_link *l); // the peer's words, or ours if silent
 uint8_t amqp_link_rcv_settle_mode(const struct amqp_link *l);

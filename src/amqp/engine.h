@@ -118,9 +118,11 @@ struct amqp_link {
     bool peer_drains;   // sender: what the last flow said
     bool owes_abort;    // sender: when the window lets it
     struct str name;
-    uint8_t *words; // the name we gave, or the peer's whole attach
-    struct amqp_terminus source, target;
+    uint8_t *words;                // the name we gave, or the peer's whole attach
+    struct amqp_terminus *termini; // source and target; NULL: the owner has no use for them
 };
+
+enum { SOURCE, TARGET };
 
 bool link_on_attach(struct amqp_session *s, struct str body, struct amqp_event *ev);
 bool link_on_detach(struct amqp_session *s, struct str body, struct amqp_event *ev);

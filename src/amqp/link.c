@@ -40,6 +40,7 @@ static struct amqp_link *link_new(struct amqp_session *s, enum amqp_role role)
     if (handle < 0)
         return NULL;
     l = xcalloc(1, sizeof(*l));
+    l->termini = xcalloc(2, sizeof(*l->termini));
     l->session = s;
     l->role = role;
     l->handle = (uint32_t)handle;
@@ -87,6 +88,7 @@ void link_free(struct amqp_link *l)
     if (l->handle < s->handle_hint)
         s->handle_hint = l->handle;
     s->conn->link_count--;
+    free(l->termini);
     free(l->words);
     free(l);
 }
@@ -140,8 +142,8 @@ static struct amqp_attach_frame answer_to(const struct amqp_link *l)
         .is_receiver = l->role == AMQP_RECEIVER,
         .snd_settle_mode = l->snd_settle_mode,
         .rcv_settle_mode = l->rcv_settle_mode,
-        .source = l->source,
-        .target = l->target,
+        .source = l->termini[SOURCE],
+        .target = l->termini[TARGET],
         .has_initial_delivery_count = true,
         .has_message_size_max = true,
     };
@@ -228,7 +230,7 @@ struct amqp_link *amqp_link_attach(struct amqp_session *s, const struct amqp_att
     l->snd_settle_mode = a->snd_settle_mode;
     l->rcv_settle_mode = a->rcv_settle_mode;
     l->capacity = a->capacity;
-    l->source.is_null = l->target.is_null = true;
+    l->termini[SOURCE].is_null = l->termini[TARGET].is_null = true;
     list_append(&s->unanswered, &l->on_unanswered);
 
     f = answer_to(l);
@@ -255,8 +257,8 @@ static void keep_words(struct amqp_link *l, struct str body)
     free(l->words);
     l->words = kept;
     l->name = f.name;
-    l->source = f.source;
-    l->target = f.target;
+    l->termini[SOURCE] = f.source;
+    l->termini[TARGET] = f.target;
     l->snd_settle_mode = f.snd_settle_mode;
     l->rcv_settle_mode = f.rcv_settle_mode;
     l->remote_handle = f.handle;
@@ -563,14 +565,27 @@ struct str amqp_link_name(const struct amqp_link *l)
     return l->name;
 }
 
+static const struct amqp_terminus no_terminus = {.is_null = true};
+
 const struct amqp_terminus *amqp_link_source(const struct amqp_link *l)
 {
-    return &l->source;
+    return l->termini ? &l->termini[SOURCE] : &no_terminus;
+}
+
+void amqp_link_forget_termini(struct amqp_link *l)
+{
+    uint8_t *name = (uint8_t *)str_dup(l->name);
+
+    free(l->words);
+    l->words = name;
+    l->name.ptr = (const char *)name;
+    free(l->termini);
+    l->termini = NULL;
 }
 
 const struct amqp_terminus *amqp_link_target(const struct amqp_link *l)
 {
-    return &l->target;
+    return l->termini ? &l->termini[TARGET] : &no_terminus;
 }
 
 bool amqp_terminus_has(const struct amqp_terminus *t, const char *capability)

@@ -252,6 +252,8 @@ static struct router_link *accept_link(struct router_conn *c, struct amqp_link *
     l->is_attached = true;
     l->is_router = true;
     amqp_link_accept(al, STR_NONE, l->capacity);
+    if (kind == LINK_STREAM)
+        amqp_link_forget_termini(al); // there are many of these
     link_refill(l);
     return l;
 }
@@ -312,6 +314,8 @@ void network_link_up(struct router_link *l)
 {
     if (l->kind == LINK_CONTROL && l->conn->neighbour)
         check_up(l->conn->neighbour);
+    if (l->kind == LINK_STREAM)
+        amqp_link_forget_termini(l->amqp);
 }
 
 void network_link_down(struct router_link *l)
