@@ -306,10 +306,10 @@ struct node *rt_learn(struct routing *rt, struct str id, uint32_t *number, struc
 
     if (n != NULL)
         return n;
-    if (id.len > ROUTING_ID_MAX || rt->node_live >= ROUTING_NODE_MAX) {
+    if (id.len > ROUTING_ID_MAX || rt->node_live >= rt->opts.node_max) {
         rt_note(rt, &rt->noted, NOTE_LIMIT, ROUTING_NO_NODE, ROUTING_NO_LINK,
-                "router %.*s is left out: at most %d routers with ids of at most %d octets",
-                STR_ARG(id), ROUTING_NODE_MAX, ROUTING_ID_MAX);
+                "router %.*s is left out: at most %u routers with ids of at most %d octets",
+                STR_ARG(id), rt->opts.node_max, ROUTING_ID_MAX);
         return NULL;
     }
     rt_wake_node(rt, mono_add_ms(now, HEARSAY_MAX_AGE_MS));
@@ -742,6 +742,8 @@ struct routing *routing_new(const struct routing_opts *opts, struct mono now)
     o->ra_interval_ms = or_default(o->ra_interval_ms, RA_INTERVAL_MS);
     o->ra_interval_flux_ms = or_default(o->ra_interval_flux_ms, RA_INTERVAL_FLUX_MS);
     o->remote_ls_max_age_ms = or_default(o->remote_ls_max_age_ms, REMOTE_LS_MAX_AGE_MS);
+    o->node_max = or_default(o->node_max, ROUTING_NODE_MAX);
+    assert(o->node_max <= ROUTING_NODE_MAX);
     assert(strlen(o->id) > 0 && strlen(o->id) <= ROUTING_ID_MAX);
     rng_init(&rt->rng, o->seed);
     rt->path_self = str_fmt("0/%s", o->id);

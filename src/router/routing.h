@@ -23,6 +23,7 @@ struct routing_opts {
     uint32_t hello_interval_ms, hello_max_age_ms, ra_interval_ms, ra_interval_flux_ms,
         remote_ls_max_age_ms;                               // 0: the default of the reference
     uint32_t fast_hello_interval_ms, fast_hello_max_age_ms; // among ours; 0: 250 and 900
+    uint32_t node_max; // routers to know, itself included; 0: ROUTING_NODE_MAX
     uint64_t seed;
 };
 

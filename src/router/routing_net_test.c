@@ -296,6 +296,43 @@ TEST(lost_copied_and_disordered_messages_are_repaired)
     }
 }
 
+// A line of 160, and at each end a router that has no room for more than 128. Ours need nothing of
+// those, and each of those knows its limit's worth, its neighbour first.
+TEST(peer_that_stops_at_128_routers_is_coped_with)
+{
+    enum { OURS_COUNT = 160, LIMIT = 128 };
+    struct net *n = net_new(OURS_COUNT + 2, 12);
+    uint32_t small[] = {OURS_COUNT, OURS_COUNT + 1}, next_to[] = {0, OURS_COUNT - 1};
+
+    for (int i = 0; i < 2; i++) {
+        struct net_router *r = n->routers + small[i];
+
+        routing_free(r->rt);
+        r->is_old = true;
+        r->node_max = LIMIT;
+        net_start(n, small[i]);
+    }
+    for (uint32_t i = 0; i + 1 < OURS_COUNT; i++)
+        net_wire(n, i, i + 1, 1, 1000);
+    for (int i = 0; i < 2; i++)
+        net_wire(n, small[i], next_to[i], 1, 1000);
+    add_addresses(n, 1);
+    net_all_up(n);
+    net_run(n, 30000);
+    for (uint32_t i = 0; i < OURS_COUNT; i++) {
+        CHECK_EQ(n->routers[i].reachable_count, OURS_COUNT + 1);
+        CHECK_EQ(n->routers[i].told_count, OURS_COUNT + 1);
+    }
+    for (int i = 0; i < 2; i++) {
+        const struct net_router *r = n->routers + small[i];
+
+        CHECK(r->reachable_count > LIMIT / 2 && r->reachable_count < LIMIT);
+        CHECK(net_has(n, small[i], next_to[i], i == 0 ? "Maddress.0.0" : "Maddress.159.0"));
+        CHECK(r->note[0] != '\0'); // and it has said so
+    }
+    net_free(n);
+}
+
 TEST(same_seed_tells_the_same_story)
 {
     uint64_t sent[2], bytes[2];
@@ -369,6 +406,6 @@ TEST_MAIN(CASE(first_route_over_a_line_of_five_takes_less_than_a_second),
           CASE(silent_router_is_noticed_within_a_second_by_ours_and_three_by_others),
           CASE(partition_heals), CASE(restarted_router_comes_back_with_its_new_addresses),
           CASE(lost_copied_and_disordered_messages_are_repaired),
-          CASE(same_seed_tells_the_same_story),
+          CASE(peer_that_stops_at_128_routers_is_coped_with), CASE(same_seed_tells_the_same_story),
           CASE(quiet_network_exchanges_hello_and_refreshes_only),
           CASE(forgotten_routers_leave_nothing_behind))

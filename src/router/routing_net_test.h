@@ -31,6 +31,7 @@ struct net_router {
     uint64_t told_count, routes_count, neighbour_downs;
     uint32_t reachable_count;
     bool is_old; // knows the plain protocol only
+    uint32_t node_max;
 };
 
 struct net_item {
@@ -178,6 +179,7 @@ static inline void net_start(struct net *n, uint32_t router)
 
     opts.id = r->id;
     opts.instance = r->instance;
+    opts.node_max = r->node_max;
     opts.seed = rng_next(&n->rng);
     r->rt = routing_new(&opts, n->now);
     r->tick_at = MONO_NEVER;

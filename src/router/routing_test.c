@@ -538,6 +538,33 @@ TEST(numbers_that_run_backwards_are_noted_and_survived)
     routing_free(rt);
 }
 
+TEST(update_of_an_unknown_router_is_noted_once_and_survived)
+{
+    struct routing *rt = make_settled();
+
+    for (int i = 0; i < 3; i++) {
+        RECEIVE(rt, 1, "MAU", "_topo/0/all/qdrouter.ma", start, {"id", 0, "WHO", NULL},
+                {"pv", 2, NULL, NULL}, {"mobile_seq", 1, NULL, NULL}, {"add", 3, "Mx", NULL},
+                {"del", 0, NULL, NULL});
+        CHECK_EQ(count_events(rt, ROUTING_EV_NOTE, NULL), i == 0);
+        CHECK_EQ(count_op(rt, 0, "MAR"), 0);
+    }
+    CHECK_EQ(node_of(rt, "WHO"), ROUTING_NO_NODE);
+    CHECK(routing_is_reachable(rt, node_of(rt, "N1")));
+    routing_free(rt);
+}
+
+TEST(older_peer_is_answered_as_any)
+{
+    struct routing *rt = make_settled();
+
+    RECEIVE(rt, 1, "LSR", "amqp:/_topo/0/ME/qdrouter", start, {"id", 0, "N1", NULL},
+            {"pv", 0, NULL, NULL});
+    CHECK_EQ(count_op(rt, 1, "LSU"), 1);
+    CHECK_EQ(count_events(rt, ROUTING_EV_NOTE, NULL), 0);
+    routing_free(rt);
+}
+
 TEST(new_instance_forgets_link_state_and_addresses)
 {
     struct routing *rt = make_settled();
@@ -782,7 +809,8 @@ TEST_MAIN(CASE(start_of_two_routers_is_as_captured), CASE(answers_are_written_as
           CASE(unicast_goes_along_the_next_hop), CASE(later_version_is_noted_once_for_each_peer),
           CASE(our_own_id_is_ignored_and_a_duplicate_noted),
           CASE(numbers_that_run_backwards_are_noted_and_survived),
-          CASE(new_instance_forgets_link_state_and_addresses),
+          CASE(update_of_an_unknown_router_is_noted_once_and_survived),
+          CASE(older_peer_is_answered_as_any), CASE(new_instance_forgets_link_state_and_addresses),
           CASE(unanswered_questions_are_asked_again_and_again),
           CASE(answer_that_tells_nothing_new_ends_the_question),
           CASE(both_kinds_of_question_go_to_every_neighbour_in_turn),

@@ -112,6 +112,8 @@ TEST(a_ring_heals_at_once_when_a_link_is_cut)
         w[i] = sim_link(s, i, (i + 1) % 6, 1, 1);
     CHECK(sim_run(s, 2000, sim_routes_are_right, NULL));
     sim_cut(s, w[0]);
+    CHECK_EQ(router_cost_to(sim_router(s, 0), "R0001"), 5); // in the turn that notices it
+    CHECK_EQ(router_cost_to(sim_router(s, 1), "R0000"), 5);
     CHECK(sim_run(s, 100, sim_routes_are_right, NULL));
     sim_join(s, w[0]);
     CHECK(sim_run(s, 2000, sim_routes_are_right, NULL));
