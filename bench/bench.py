@@ -145,21 +145,21 @@ class Idle(Cell):
     def __init__(self):
         name = "start and idle"
         super().__init__(name, Row("start to accepting", "ms", "{:.1f}", "≤ 50"),
-                         Row("idle", "MiB resident", "{:.1f}", "≤ 6"),
+                         Row("idle, no TLS configured", "MiB resident", "{:.1f}", "≤ 6"),
+                         Row("idle, with a TLS profile", "MiB resident", "{:.1f}"),
                          Row("each idle connection (of %d, with a link)" % IDLE_CONNECTIONS,
                              "KiB resident", "{:.1f}", "≤ 16"))
 
     def run(self, contender):
-        router, seconds = contender.fresh()
-        try:
+        with contender.fresh(with_tls=True) as (router, _):
+            self.rows[2].add(contender, router.settled_kib() / KIB)
+        with contender.fresh(with_tls=False) as (router, seconds):
             self.rows[0].add(contender, seconds * 1000)
             before = router.settled_kib()
             self.rows[1].add(contender, before / KIB)
             with contender.idle_connections(router, IDLE_CONNECTIONS):
                 more = router.settled_kib() - before
-            self.rows[2].add(contender, more / IDLE_CONNECTIONS)
-        finally:
-            router.stop()
+            self.rows[3].add(contender, more / IDLE_CONNECTIONS)
 
 
 def place(routers):

@@ -55,14 +55,15 @@ class Refused(Exception):
 class Process:
     """One running router."""
 
-    def __init__(self, program, directory, name, entities=()):
+    def __init__(self, program, directory, name, entities=(), with_tls=True):
         self.port = free_port()
         config = [["router", {"id": name, "mode": "interior"}],
                   ["listener", {"host": "127.0.0.1", "port": self.port}],
-                  ["address", {"prefix": "mc", "distribution": "multicast"}],
-                  ["sslProfile", {"name": "tls", "caCertFile": str(directory / "ca.crt"),
-                                  "certFile": str(directory / "router.crt"),
-                                  "privateKeyFile": str(directory / "router.key")}]]
+                  ["address", {"prefix": "mc", "distribution": "multicast"}]]
+        if with_tls:
+            config.append(["sslProfile", {"name": "tls", "caCertFile": str(directory / "ca.crt"),
+                                          "certFile": str(directory / "router.crt"),
+                                          "privateKeyFile": str(directory / "router.key")}])
         path = directory / (name + ".json")
         path.write_text(json.dumps(config + list(entities)))
         self.started = time.monotonic()
@@ -159,9 +160,13 @@ class Contender:
             if process:
                 process.stop()
 
-    def fresh(self):
-        process = Process(self.program, self.directory, "fresh")
-        return process, process.wait_accepting()
+    @contextlib.contextmanager
+    def fresh(self, with_tls):
+        process = Process(self.program, self.directory, "fresh", with_tls=with_tls)
+        try:
+            yield process, process.wait_accepting()
+        finally:
+            process.stop()
 
     def processes(self, routers):
         return [self.solo] if routers == 1 else self.pair

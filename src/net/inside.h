@@ -10,9 +10,11 @@
 #include "net/net.h"
 
 enum {
-    RECORD_MAX = 16384, // plain bytes in a TLS record
-    RECORD_EXTRA = 512, // what a record adds, generously
-    READS_PER_TURN = 4, // scratch fulls of one stream before others have their turn
+    RECORD_MAX = 16384,            // plain bytes in a TLS record
+    RECORD_EXTRA = 512,            // what a record adds, generously
+    READS_PER_TURN = 1,            // scratch fulls of one stream before others have their turn
+    CIPHER_SPARE = 4 * RECORD_MAX, // room for more than one full output of an engine
+    COPY_MAX = 16384,              // of what a socket does not take: more stays where it is
     IOV_COUNT = 64,
     ACCEPTS_PER_TURN = 64,
     HANDSHAKE_MS = 10000,
@@ -41,7 +43,7 @@ struct net_loop {
     // TLS between socket and SSL: what was received and not yet read, what is to be sent
     const uint8_t *cipher_in;
     size_t cipher_in_len;
-    uint8_t *cipher_out;
+    uint8_t *cipher_out, *cipher_spare;
     size_t cipher_out_len, cipher_out_size;
     BIO_METHOD *bio_method;
     struct mailbox lookups;
@@ -55,6 +57,12 @@ struct net_loop {
     size_t rubbish_count, rubbish_size;
     char refused[256]; // subject of the certificate that was refused last
 };
+
+// What of a stream's records is sent at once.
+static inline size_t cipher_size(const struct net_loop *l)
+{
+    return l->scratch_len + CIPHER_SPARE;
+}
 
 enum timer_kind { TIMER_USER, TIMER_STREAM, TIMER_LISTENER, TIMER_CONNECTOR, TIMER_DIAL };
 
@@ -83,6 +91,7 @@ struct net_stream {
     struct net_peer *peer;
     uint8_t *pending; // ciphertext that the socket did not take
     size_t pending_len, pending_at;
+    bool is_pending_loops;  // memory of cipher_out
     bool may_be_plain;      // accepted where TLS is optional
     bool is_full;           // the socket took less than there was
     bool is_parked;         // its engine has no room

@@ -196,6 +196,7 @@ void net_loop_free(struct net_loop *l)
     free(l->plain);
     free(l->gather);
     free(l->cipher_out);
+    free(l->cipher_spare);
     free(l->rubbish);
     free(l);
 }

@@ -162,35 +162,68 @@ static void want_out(struct net_stream *s, bool full)
                (s->source.armed & (uint32_t)EPOLLIN) | (full ? (uint32_t)EPOLLOUT : 0));
 }
 
+// What was kept has left. Memory that was the loop's goes back to it.
+static void forget_pending(struct net_stream *s)
+{
+    struct net_loop *l = s->loop;
+
+    if (s->is_pending_loops && !l->cipher_spare)
+        l->cipher_spare = s->pending;
+    else
+        free(s->pending);
+    s->pending = NULL;
+    s->is_pending_loops = false;
+}
+
 // What the socket does not take now, behind what it did not take before.
 static void keep(struct net_stream *s, const uint8_t *data, size_t len)
 {
     size_t before = s->pending ? s->pending_len - s->pending_at : 0;
-    uint8_t *rest = xcalloc(1, before + len);
+    uint8_t *rest = xrealloc(NULL, before + len, 1);
 
     if (before > 0)
         memcpy(rest, s->pending + s->pending_at, before);
     memcpy(rest + before, data, len);
-    free(s->pending);
+    forget_pending(s);
     s->pending = rest;
     s->pending_len = before + len;
     s->pending_at = 0;
     want_out(s, true);
 }
 
-// Sends bytes and keeps what the socket does not take. False: the stream is gone.
-static bool send_cipher(struct net_stream *s, const uint8_t *data, size_t len)
+// Much is left: the memory it lies in becomes the stream's, and the loop takes other memory.
+static void keep_in_place(struct net_stream *s, size_t at, size_t len)
 {
-    ssize_t n = len > 0 && !s->pending ? send(s->source.fd, data, len, MSG_NOSIGNAL) : 0;
+    struct net_loop *l = s->loop;
 
+    s->pending = l->cipher_out;
+    s->is_pending_loops = true;
+    s->pending_at = at;
+    s->pending_len = len;
+    l->cipher_out = l->cipher_spare;
+    l->cipher_out_size = l->cipher_out ? cipher_size(l) : 0;
+    l->cipher_spare = NULL;
+    want_out(s, true);
+}
+
+// Sends what TLS has made, and keeps what the socket does not take. False: the stream is gone.
+static bool flush_cipher(struct net_stream *s)
+{
+    struct net_loop *l = s->loop;
+    size_t len = l->cipher_out_len;
+    ssize_t n = len > 0 && !s->pending ? send(s->source.fd, l->cipher_out, len, MSG_NOSIGNAL) : 0;
+
+    l->cipher_out_len = 0;
     if (n < 0 && errno != EAGAIN && errno != EINTR) {
         fail_errno(s, "send");
         return false;
     }
     if (n < 0)
         n = 0;
-    if ((size_t)n < len)
-        keep(s, data + n, len - (size_t)n);
+    if (!s->pending && len - (size_t)n > COPY_MAX)
+        keep_in_place(s, (size_t)n, len);
+    else if ((size_t)n < len)
+        keep(s, l->cipher_out + n, len - (size_t)n);
     return true;
 }
 
@@ -211,19 +244,9 @@ static bool send_pending(struct net_stream *s)
         s->pending_at += (size_t)n;
     if (s->pending_at < s->pending_len)
         return false;
-    free(s->pending);
-    s->pending = NULL;
+    forget_pending(s);
     want_out(s, false);
     return true;
-}
-
-static bool flush_cipher(struct net_stream *s)
-{
-    struct net_loop *l = s->loop;
-    size_t len = l->cipher_out_len;
-
-    l->cipher_out_len = 0;
-    return send_cipher(s, l->cipher_out, len);
 }
 
 // A contiguous piece of the output, at most one record: a block as it is when it fills a record or
@@ -249,7 +272,7 @@ static void flush_tls(struct net_stream *s, struct buf *out)
     if (!send_pending(s))
         return;
     while (out->len > 0 && !s->pending) {
-        while (out->len > 0 && l->cipher_out_len + RECORD_MAX + RECORD_EXTRA <= l->scratch_len) {
+        while (out->len > 0 && l->cipher_out_len + RECORD_MAX + RECORD_EXTRA <= cipher_size(l)) {
             const uint8_t *data;
             size_t len = next_record(l, out, &data);
             int n = SSL_write(s->ssl, data, (int)len); // less where the peer wants small records

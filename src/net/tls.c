@@ -42,7 +42,7 @@ static int bio_write(BIO *bio, const char *data, int len)
     size_t wanted = l->cipher_out_len + (size_t)len;
 
     if (wanted > l->cipher_out_size) {
-        l->cipher_out_size = wanted < l->scratch_len ? l->scratch_len : wanted;
+        l->cipher_out_size = wanted < cipher_size(l) ? cipher_size(l) : wanted;
         l->cipher_out = xrealloc(l->cipher_out, l->cipher_out_size, 1);
     }
     memcpy(l->cipher_out + l->cipher_out_len, data, (size_t)len);
