@@ -101,6 +101,50 @@ TEST(lines_go_to_the_modules_file_else_to_the_defaults)
     CHECK_EQ(log_set_output(LOG_DEFAULT, NULL), 0);
 }
 
+TEST(after_a_rotation_lines_go_to_a_new_file)
+{
+    char old[sizeof(path) + 4];
+
+    snprintf(old, sizeof(old), "%s.old", path);
+    CHECK_EQ(log_set_output(LOG_HTTP, path), 0);
+    CHECK_EQ(rename(path, old), 0);
+    log_write(LOG_HTTP, LOG_ERROR, "into the old one");
+    log_reopen();
+    log_write(LOG_HTTP, LOG_ERROR, "into the new one");
+    CHECK(strstr(written(), "into the new one"));
+    CHECK_STR(str_of(log_get_output(LOG_HTTP)), path);
+    CHECK_EQ(log_set_output(LOG_HTTP, NULL), 0);
+    CHECK_EQ(unlink(old), 0);
+}
+
+TEST(the_newest_lines_are_kept)
+{
+    struct log_line line;
+    char *huge = calloc(1, 1000);
+
+    CHECK_EQ(log_set_output(LOG_MESSAGE, "/dev/null"), 0);
+    for (int i = 0; i < LOG_RECENT_MAX + 10; i++)
+        log_write(LOG_MESSAGE, LOG_WARNING, "line %d", i);
+    log_write(LOG_MESSAGE, LOG_DEBUG, "unheard");
+    CHECK_EQ(log_recent_count(3), 3);
+    CHECK_EQ(log_recent_count(100000), LOG_RECENT_MAX);
+    CHECK(log_recent(1, &line));
+    CHECK_STR(str_of(line.text), "line 509");
+    CHECK_EQ(line.module, LOG_MESSAGE);
+    CHECK_EQ(line.level, LOG_WARNING);
+    CHECK(line.time > 1000000000);
+    CHECK(log_recent(LOG_RECENT_MAX, &line));
+    CHECK_STR(str_of(line.text), "line 10");
+    CHECK(!log_recent(0, &line));
+    CHECK(!log_recent(LOG_RECENT_MAX + 1, &line));
+    memset(huge, 'x', 999);
+    log_write(LOG_MESSAGE, LOG_WARNING, "%s", huge);
+    CHECK(log_recent(1, &line));
+    CHECK_EQ(strlen(line.text), LOG_RECENT_TEXT - 1);
+    free(huge);
+    CHECK_EQ(log_set_output(LOG_MESSAGE, NULL), 0);
+}
+
 TEST(lines_are_counted_by_level_heard_or_not)
 {
     uint64_t before = log_count(LOG_POLICY, LOG_DEBUG);
@@ -163,6 +207,8 @@ int main(void)
         CASE(a_module_follows_the_default_until_it_has_its_own),
         CASE(a_line_says_when_who_and_what_and_stays_one_line),
         CASE(lines_go_to_the_modules_file_else_to_the_defaults),
+        CASE(after_a_rotation_lines_go_to_a_new_file),
+        CASE(the_newest_lines_are_kept),
         CASE(lines_are_counted_by_level_heard_or_not),
         CASE(what_a_peer_can_cause_is_limited_and_told_how_often),
         CASE(every_module_and_level_has_the_name_operators_know),

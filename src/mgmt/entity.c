@@ -286,8 +286,8 @@ static int check_log(const struct mgmt_entity *e, struct why *why)
 
     if (str_is_nocase(enable, "default"))
         return 0;
-    while (left.len > 0) {
-        const char *comma = memchr(left.ptr, ',', left.len);
+    do {
+        const char *comma = left.len > 0 ? memchr(left.ptr, ',', left.len) : NULL;
         struct str word = {left.ptr, comma ? (size_t)(comma - left.ptr) : left.len};
 
         if (!is_level(word)) {
@@ -298,7 +298,7 @@ static int check_log(const struct mgmt_entity *e, struct why *why)
             return ERR_INVALID;
         }
         left = str_skip(left, word.len + (comma != NULL));
-    }
+    } while (left.len > 0);
     return 0;
 }
 

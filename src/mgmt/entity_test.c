@@ -222,6 +222,7 @@ TEST(a_check_names_what_is_missing_or_in_conflict)
         {"log", {"module", "AUTHSERVICE", "enable", "none"}, NULL},
         {"log", {"module", "DEFAULT", "enable", "loud"}, "enable: 'loud' is no level"},
         {"log", {"module", "DEFAULT", "enable", "info+,,"}, "enable: '' is no level"},
+        {"log", {"module", "DEFAULT", "enable", ""}, "enable: '' is no level"},
         {"address", {"distribution", "closest"}, "prefix or pattern is needed"},
         {"address", {"prefix", "a", "pattern", "b"}, "exclude each other"},
         {"address", {"pattern", "b/#"}, NULL},

@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "mgmt/call.h"
+#include "mgmt/words.h"
 
 // Requests about the types themselves and about the router as a whole: the operations GET-….
 
@@ -218,10 +219,20 @@ static void get_json_schema(struct call *c)
 
 // -------------------------------------------------------------------------------- the whole router
 
+// Lines of the log hold what peers say, and may be cut anywhere.
+static void clean(const struct amqp_val *v)
+{
+    if (v->type == AMQP_STRING)
+        utf8_clean((char *)(uintptr_t)v->s.ptr);
+    for (uint32_t i = 0; v->type == AMQP_LIST && i < v->count; i++)
+        clean(v->items[i]);
+}
+
 static void put_taken(struct call *c, struct amqp_val *take)
 {
     struct amqp_val *list = take ? take : amqp_val_list();
 
+    clean(list);
     amqp_val_write(&c->out, list, true);
     amqp_val_free(list);
     call_answer(c, 200, "OK");
