@@ -230,7 +230,21 @@ TEST(given_up_while_a_name_is_looked_up_nothing_follows)
     RIG_UNTIL(&r, r.loop->lookup_count == 0);
     CHECK_EQ(r.end_count + r.connects_failed, 0);
     rig_connect(&r, (struct net_connector_opts){.host = "localhost"});
-    rig_end(&r); // the loop waits for its helper
+    rig_end(&r); // with a helper that may still be at it
+}
+
+TEST(a_loop_that_ends_does_not_wait_for_a_name)
+{
+    struct rig r;
+
+    rig_begin(&r);
+    rig_connect(&r, (struct net_connector_opts){.host = "slow.test"});
+    sem_wait(&names_asked);
+    CHECK_IDLE(&r); // nor does it while it runs
+    rig_end(&r);
+    for (int i = 0; i < 2; i++)
+        sem_post(&names_answer);
+    sem_wait(&names_asked); // the helper goes on, and cleans up after itself
 }
 
 TEST_MAIN(CASE(pauses_between_attempts_double_up_to_their_limit_with_jitter),
@@ -243,4 +257,5 @@ TEST_MAIN(CASE(pauses_between_attempts_double_up_to_their_limit_with_jitter),
           CASE(an_address_that_never_answers_is_given_up),
           CASE(its_owner_may_give_it_up_when_told_of_a_failure),
           CASE(given_up_it_drops_its_stream_and_does_not_come_back),
-          CASE(given_up_while_a_name_is_looked_up_nothing_follows))
+          CASE(given_up_while_a_name_is_looked_up_nothing_follows),
+          CASE(a_loop_that_ends_does_not_wait_for_a_name))

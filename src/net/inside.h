@@ -46,7 +46,7 @@ struct net_loop {
     uint8_t *cipher_out, *cipher_spare;
     size_t cipher_out_len, cipher_out_size;
     BIO_METHOD *bio_method;
-    struct mailbox lookups;
+    struct answers *answers; // of lookups
     struct source lookup_source, wake_source, mail_source;
     int lookup_count; // under way
     struct mailbox *mailbox;
@@ -173,9 +173,16 @@ void addresses_take(struct addresses *a, const struct addrinfo *found);
 bool addresses_of_number(struct addresses *a, const char *host, const char *port);
 void set_keepalive(int fd, uint32_t seconds);
 void set_nodelay(int fd);
+// Where helper threads put what they found. It outlives the loop when one of them is still at it.
+struct answers {
+    struct mailbox box;
+    int refs; // the loop's and one for each helper
+};
+struct answers *answers_new(void); // NULL: no descriptor for it
+void answers_unref(struct answers *a);
 struct lookup {
     struct mail mail; // first
-    struct net_loop *loop;
+    struct answers *answers;
     struct net_connector *connector; // touched by the loop only; both NULL: nobody waits any more
     struct net_target *target;
     char *host, *port;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <assert.h>
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -81,9 +80,9 @@ static void lookups_ready(struct source *self, uint32_t events)
     struct mail *m;
 
     (void)events;
-    mailbox_wake(&l->lookups);
+    mailbox_wake(&l->answers->box);
     do { // what comes while we are at it wakes nobody
-        m = mailbox_take(&l->lookups);
+        m = mailbox_take(&l->answers->box);
         while (m) {
             struct lookup *found = (struct lookup *)(void *)m;
 
@@ -96,7 +95,7 @@ static void lookups_ready(struct source *self, uint32_t events)
             else
                 lookup_free(found);
         }
-    } while (!mailbox_sleep(&l->lookups));
+    } while (!mailbox_sleep(&l->answers->box));
 }
 
 static void woken(struct source *self, uint32_t events)
@@ -128,17 +127,17 @@ int net_loop_new(const struct net_hooks *hooks, size_t scratch_len, struct net_l
     list_init(&l->dead);
     list_init(&l->waiting_listeners);
     l->now = mono_now();
-    l->lookups.fd = -1;
     l->epoll = epoll_create1(EPOLL_CLOEXEC);
     l->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     l->bio_method = tls_bio_method();
     l->wake_source = (struct source){.ready = woken, .fd = l->wake_fd};
-    if (l->epoll < 0 || l->wake_fd < 0 || mailbox_init(&l->lookups) < 0) {
+    l->answers = answers_new();
+    if (l->epoll < 0 || l->wake_fd < 0 || !l->answers) {
         net_loop_free(l);
         return ERR_IO;
     }
-    l->lookup_source = (struct source){.ready = lookups_ready, .fd = l->lookups.fd};
-    mailbox_sleep(&l->lookups);
+    l->lookup_source = (struct source){.ready = lookups_ready, .fd = l->answers->box.fd};
+    mailbox_sleep(&l->answers->box);
     if (source_add(l, &l->wake_source, EPOLLIN) < 0 ||
         source_add(l, &l->lookup_source, EPOLLIN) < 0) {
         net_loop_free(l);
@@ -168,25 +167,13 @@ void net_loop_drop_all(struct net_loop *l, const char *why)
     bury(l);
 }
 
-// Helper threads that still look up a name hold nothing of ours but the mailbox: wait for them.
-static void wait_for_lookups(struct net_loop *l)
-{
-    while (l->lookup_count > 0) {
-        struct pollfd p = {.fd = l->lookups.fd, .events = POLLIN};
-
-        poll(&p, 1, -1);
-        lookups_ready(&l->lookup_source, 0);
-    }
-}
-
 void net_loop_free(struct net_loop *l)
 {
     if (!l)
         return;
     net_loop_drop_all(l, "the loop ends");
-    wait_for_lookups(l);
+    answers_unref(l->answers);
     heap_fini(&l->timers);
-    mailbox_fini(&l->lookups);
     if (l->wake_fd >= 0)
         close(l->wake_fd);
     if (l->epoll >= 0)

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // A resolver for tests: this program's getaddrinfo() stands in front of the system's. A name of
-// addresses with '+' between them, as "192.0.2.1+127.0.0.1.test", has those, in that order.
+// addresses with '+' between them, as "192.0.2.1+127.0.0.1.test", has those, in that order. The
+// answer to "slow.test" comes when names_answer is posted, twice: with and without AI_ADDRCONFIG.
 #pragma once
 
 #include <dlfcn.h>
 #include <netdb.h>
+#include <semaphore.h>
 #include <stdlib.h>
 #include <string.h>
+
+static sem_t names_asked, names_answer; // zeroed memory is a semaphore at 0
 
 static inline bool is_ours(const char *host)
 {
@@ -31,6 +35,11 @@ int getaddrinfo(const char *host, const char *port, const struct addrinfo *hints
         return system_one(host, port, hints, found);
     if (hints->ai_flags & AI_NUMERICHOST)
         return EAI_NONAME;
+    if (strcmp(host, "slow.test") == 0) {
+        sem_post(&names_asked);
+        sem_wait(&names_answer);
+        return EAI_AGAIN;
+    }
     snprintf(names, sizeof(names), "%.*s", (int)strlen(host) - 5, host);
     numeric.ai_flags |= AI_NUMERICHOST;
     for (char *name = strtok_r(names, "+", &save); name; name = strtok_r(NULL, "+", &save)) {

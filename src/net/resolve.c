@@ -10,7 +10,36 @@
 #include "net/inside.h"
 
 // Looking up a name may block for seconds, so it is done by a thread of its own that shares nothing
-// and answers by mail.
+// and answers by mail. Nobody waits for it, not even a loop that ends: whoever lets go of the
+// mailbox last throws away what is in it.
+
+struct answers *answers_new(void)
+{
+    struct answers *a = xcalloc(1, sizeof(*a));
+
+    a->refs = 1;
+    if (mailbox_init(&a->box) == 0)
+        return a;
+    free(a);
+    return NULL;
+}
+
+void answers_unref(struct answers *a)
+{
+    struct mail *m;
+
+    if (!a || __atomic_sub_fetch(&a->refs, 1, __ATOMIC_ACQ_REL) > 0)
+        return;
+    m = mailbox_take(&a->box);
+    while (m) {
+        struct lookup *l = (struct lookup *)(void *)m;
+
+        m = m->next;
+        lookup_free(l);
+    }
+    mailbox_fini(&a->box);
+    free(a);
+}
 
 static void resolve(struct lookup *l, int flags)
 {
@@ -26,11 +55,13 @@ static void resolve(struct lookup *l, int flags)
 static void *work(void *arg)
 {
     struct lookup *l = arg;
+    struct answers *answers = l->answers; // `l` is not ours once it is sent
 
     resolve(l, AI_ADDRCONFIG);
     if (l->error != 0)
         resolve(l, 0); // a machine with loopback addresses only
-    mailbox_send(&l->loop->lookups, &l->mail);
+    mailbox_send(&answers->box, &l->mail);
+    answers_unref(answers);
     return NULL;
 }
 
@@ -40,21 +71,24 @@ struct lookup *lookup_start(struct net_loop *loop, const char *host, const char 
     pthread_attr_t attr;
     pthread_t thread;
 
-    l->loop = loop;
+    l->answers = loop->answers;
     l->host = xstrdup(host);
     l->port = xstrdup(port);
     l->family = family;
     loop->lookup_count++;
     resolve(l, AI_NUMERICHOST);
     if (l->error == 0) { // no name, nothing to wait for
-        mailbox_send(&loop->lookups, &l->mail);
+        mailbox_send(&loop->answers->box, &l->mail);
         return l;
     }
     pthread_attr_init(&attr);
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
     pthread_attr_setstacksize(&attr, 256 * 1024);
-    if (pthread_create(&thread, &attr, work, l) != 0)
-        mailbox_send(&loop->lookups, &l->mail); // with the error of the numeric attempt
+    __atomic_add_fetch(&l->answers->refs, 1, __ATOMIC_RELAXED);
+    if (pthread_create(&thread, &attr, work, l) != 0) {
+        answers_unref(l->answers);
+        mailbox_send(&loop->answers->box, &l->mail); // with the error of the numeric attempt
+    }
     pthread_attr_destroy(&attr);
     return l;
 }
