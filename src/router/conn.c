@@ -323,6 +323,7 @@ static void handle(struct router_conn *c, const struct amqp_event *ev)
         writable(c);
         break;
     case AMQP_EV_TRANSFER:
+        network_alive(c);
         if (l)
             delivery_arrived(l, ev);
         break;
@@ -371,7 +372,6 @@ static void poll(struct router_conn *c)
 void router_conn_feed(struct router_conn *c, const uint8_t *data, size_t len, struct mono now)
 {
     c->router->now = now;
-    network_alive(c);
     amqp_conn_feed(c->amqp, data, len, now);
     conn_mark(c);
     poll(c);

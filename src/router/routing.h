@@ -74,8 +74,8 @@ void routing_free(struct routing *rt);
 void routing_link_up(struct routing *rt, uint32_t link, int cost, bool is_ours, struct mono now);
 // At once, without waiting for a HELLO age.
 void routing_link_down(struct routing *rt, uint32_t link, struct mono now);
-// Bytes came from the peer of this link, whatever they were: it is alive, though its HELLO may
-// stand behind much else on a narrow wire.
+// A message, or a part of one, came from the peer of this link: it is alive, though its HELLO may
+// stand behind much else on a narrow wire. (Heartbeats say nothing of its routing.)
 void routing_link_alive(struct routing *rt, uint32_t link, struct mono now);
 // A whole message that arrived on a control link (its first section is the annotations).
 void routing_receive(struct routing *rt, uint32_t link, struct str bytes, struct mono now);
