@@ -307,6 +307,8 @@ static void detach(struct outgoing *o)
         }
     } else if (l) {
         l->queue_count--;
+        if (l->kind == LINK_STREAM && !l->current)
+            network_stream_done(l); // it was opened for this one, which is taken back
     } else if (d->address && !list_empty(&o->on_link)) {
         d->address->waiting_count--;
     }
