@@ -45,3 +45,12 @@ def peer_program():
     if not harness.PEER:
         pytest.skip("PEER_SKROUTERD does not name the existing router")
     return harness.PEER
+
+
+def pytest_terminal_summary(terminalreporter):
+    """What tests measured, and did not judge."""
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            for name, value in getattr(report, "user_properties", []):
+                if getattr(report, "when", "") == "call":
+                    terminalreporter.write_line("%s: %s" % (name, value))
