@@ -19,9 +19,6 @@ from proton import Delivery, Message
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SKROUTERD = os.environ.get("SKROUTERD", str(ROOT / "build" / "skrouterd"))
-# Built with a sanitizer: it is slower, and needs more memory.
-IS_SANITIZED = any(name in pathlib.Path(SKROUTERD).read_bytes()
-                   for name in (b"__asan_init", b"__tsan_init"))
 # The existing router, for tests that join it; they are skipped, with this reason, without it.
 PEER = os.environ.get("PEER_SKROUTERD", "")
 # How many workers each router has, with connections spread over all of them; default: as shipped.

@@ -6,11 +6,11 @@ import subprocess
 import time
 
 import pytest
-from harness import IS_SANITIZED, SKROUTERD, Management, exchange, free_port, line, ring
+from harness import SANITIZED, SKROUTERD, Management, exchange, free_port, line, ring
 from proton import Delivery, Message
 from raw import Raw
 
-pytestmark = pytest.mark.skipif(IS_SANITIZED, reason="sanitizers need memory of their own")
+pytestmark = pytest.mark.skipif(SANITIZED, reason="sanitizers need memory of their own")
 IDLE_KIB, CONNECTION_KIB = 6 * 1024, 16
 CONNECTIONS = 400
 
