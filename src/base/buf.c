@@ -248,7 +248,7 @@ void buf_skip(struct buf *b, size_t len)
         if (!b->first)
             b->last = NULL;
         give_block(b->pool, block);
-        if (len == 0 && b->len > 0 && b->first->end > b->first->start)
+        if (len == 0 && b->first && b->len > 0 && b->first->end > b->first->start)
             return;
     }
 }

@@ -131,7 +131,7 @@ void listener_stream_failed(struct net_stream *s, const char *why)
 static int open_door(struct net_listener *ln, const struct addrinfo *ai, int port)
 {
     struct door *d = &ln->doors[ln->door_count];
-    struct sockaddr_storage sa;
+    struct sockaddr_storage sa = {0};
     int fd = socket(ai->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), one = 1;
 
     if (fd < 0)
@@ -231,7 +231,7 @@ void net_listener_free(struct net_listener *ln)
 
 int net_listener_port(const struct net_listener *ln)
 {
-    struct sockaddr_storage sa;
+    struct sockaddr_storage sa = {0};
     socklen_t len = sizeof(sa);
 
     if (ln->door_count == 0 ||

@@ -83,7 +83,7 @@ struct lookup *lookup_start(struct net_loop *loop, const char *host, const char 
     }
     pthread_attr_init(&attr);
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    pthread_attr_setstacksize(&attr, 256 * 1024);
+    pthread_attr_setstacksize(&attr, (size_t)256 * 1024);
     __atomic_add_fetch(&l->answers->refs, 1, __ATOMIC_RELAXED);
     if (pthread_create(&thread, &attr, work, l) != 0) {
         answers_unref(l->answers);

@@ -62,7 +62,7 @@ void address_text(const struct sockaddr_storage *sa, char *out, size_t size)
 
 void stream_names(struct net_stream *s)
 {
-    struct sockaddr_storage sa;
+    struct sockaddr_storage sa = {0};
     socklen_t len = sizeof(sa);
 
     if (getpeername(s->source.fd, (struct sockaddr *)&sa, &len) == 0)

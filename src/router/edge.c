@@ -132,7 +132,7 @@ void edge_mesh(struct router_link *l, struct str bytes)
     if (amqp_val_read(&at, 100, &map) < 0)
         return;
     id = amqp_val_str(amqp_val_get(map, "meshid"));
-    if (id.len == RNG_ID_LEN && !str_is(id, c->mesh)) {
+    if (id.ptr && id.len == RNG_ID_LEN && !str_is(id, c->mesh)) {
         memcpy(c->mesh, id.ptr, id.len);
         c->mesh[RNG_ID_LEN] = '\0';
         all_changed(c->router); // who is elsewhere, seen from its mesh
