@@ -9,6 +9,7 @@
 
 #include "base/buf.h"
 #include "base/str.h"
+#include "http/observe.h"
 
 struct http_conn;
 
