@@ -68,6 +68,20 @@ def test_the_server_may_speak_first_and_end_first(routers, length):
     wait(lambda: got == [b"after your end"])
 
 
+def meets_reset(s):
+    """The two streams may take different connections between routers, so the end of the one can
+    come before what tells that it was a reset."""
+    try:
+        while s.recv(100):
+            pass
+        while True:
+            s.sendall(b"x")
+    except (ConnectionResetError, BrokenPipeError):
+        return True
+    except TimeoutError:
+        return False
+
+
 @pytest.mark.parametrize("length", [1, 2, 3])
 def test_a_reset_of_the_server_resets_the_client(routers, length):
     def serve(s):
@@ -77,9 +91,7 @@ def test_a_reset_of_the_server_resets_the_client(routers, length):
     _, _, port = service(routers, length, serve)
     with connect(port) as s:
         s.sendall(b"go")
-        with pytest.raises(ConnectionResetError):
-            while s.recv(100):
-                pass
+        assert meets_reset(s)
 
 
 @pytest.mark.parametrize("length", [1, 2, 3])
@@ -88,16 +100,14 @@ def test_a_reset_of_the_client_resets_the_server(routers, length):
 
     def serve(s):
         s.sendall(b"ready")
-        try:
-            ends.append(s.recv(100))
-        except ConnectionResetError:
-            ends.append("reset")
+        ends.append(meets_reset(s))
 
     _, _, port = service(routers, length, serve)
     s = connect(port)
     assert s.recv(100) == b"ready"
     reset(s)
-    wait(lambda: ends == ["reset"])
+    wait(lambda: ends)
+    assert ends == [True]
 
 
 def test_without_a_consumer_there_is_no_socket(routers):
