@@ -419,10 +419,15 @@ def test_services_reach_edge_routers_and_back(routers, listens, connects):
         s.close()
 
 
-def test_half_closed_and_idle_connections_end_after_their_time(routers):
-    server, port = Server(lambda s: s.recv(1) and s.recv(1)), free_port()
-    routers("A", entities=[listener(port, idleTimeoutSeconds=1), connector(server.port)])
+@pytest.mark.parametrize("attribute", ["idleTimeoutSeconds", "halfClosedTimeoutSeconds"])
+def test_idle_and_half_closed_connections_end_after_their_time(routers, attribute):
+    done, port = threading.Event(), free_port()
+    server = Server(lambda s: done.wait(TIMEOUT))
+    routers("A", entities=[listener(port, **{attribute: 1}), connector(server.port)])
     with connect(port) as s:
         s.sendall(b"x")
+        if attribute == "halfClosedTimeoutSeconds":
+            s.shutdown(socket.SHUT_WR)
         with pytest.raises(ConnectionResetError):
             s.recv(1)
+    done.set()
