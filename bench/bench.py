@@ -19,7 +19,8 @@ import statistics
 import sys
 import tempfile
 
-from routers import Refused, contenders, make_certificates
+from rig import make_certificates
+from routers import Refused, contenders
 
 KIB, MIB, GIB = 1024, 1024 ** 2, 1024 ** 3
 IDLE_CONNECTIONS = 500

@@ -12,7 +12,7 @@ import subprocess
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-BUILD = ROOT / "build"
+BUILD = pathlib.Path(os.environ.get("BUILD", ROOT / "build"))
 
 
 def free_port():
@@ -42,25 +42,22 @@ def make_certificates(directory):
             (directory / (name + ".crt")).read_text() + (directory / (name + ".key")).read_text())
 
 
-def wait_port(port, timeout=30):
-    """Seconds until something accepts there."""
-    started = time.monotonic()
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return time.monotonic() - started
-        except OSError:
-            if time.monotonic() - started > timeout:
-                raise
-            time.sleep(0.001)
-
-
 class Program:
     """A contender's process with all its children."""
 
     def __init__(self, words, log, **kwargs):
+        self.started = time.monotonic()
         self.process = subprocess.Popen([str(w) for w in words], stdout=log, stderr=log,
                                         start_new_session=True, **kwargs)
+
+    def wait_port(self, port, timeout=30, words=lambda: ""):
+        """Seconds from the start until something accepts there."""
+        while self.process.poll() is None and time.monotonic() - self.started < timeout:
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                return time.monotonic() - self.started
+            time.sleep(0.0005)
+        raise SystemExit("%s does not start\n%s" % (" ".join(self.process.args), words()))
 
     def pids(self):
         todo, found = [self.process.pid], []
@@ -81,17 +78,25 @@ class Program:
             ticks += int(fields[11]) + int(fields[12])
         return ticks / os.sysconf("SC_CLK_TCK")
 
-    def resident_kib(self):
+    def status_kib(self, key):
         total = 0
         for pid in self.pids():
             for line in pathlib.Path("/proc/%d/status" % pid).read_text().splitlines():
-                if line.startswith("VmRSS:"):
+                if line.startswith(key + ":"):
                     total += int(line.split()[1])
         return total
 
+    def resident_kib(self):
+        return self.status_kib("VmRSS")
+
     def stop(self):
+        """In peace if it can within ten seconds."""
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
+            os.killpg(self.process.pid, signal.SIGTERM)
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
 

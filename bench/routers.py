@@ -4,55 +4,19 @@
 import contextlib
 import json
 import os
-import pathlib
-import signal
-import socket
 import subprocess
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
-BUILD = pathlib.Path(os.environ.get("BUILD", ROOT / "build"))
+from rig import BUILD, Program, free_port
+
 TIMEOUT = 60
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-def openssl(*args):
-    subprocess.run(["openssl", *args], check=True, stdout=subprocess.DEVNULL,
-                   stderr=subprocess.DEVNULL)
-
-
-def make_certificates(directory):
-    """An authority and one certificate, with which both ends of a link show who they are."""
-    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    ca, key, csr, crt, names = (str(directory / n) for n in
-                                ("ca.crt", "router.key", "router.csr", "router.crt", "names"))
-    pathlib.Path(names).write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
-    openssl("req", "-x509", *curve, "-keyout", str(directory / "ca.key"), "-out", ca,
-            "-days", "2", "-subj", "/CN=bench")
-    openssl("req", *curve, "-keyout", key, "-out", csr, "-subj", "/CN=localhost")
-    openssl("x509", "-req", "-in", csr, "-CA", ca, "-CAkey", str(directory / "ca.key"),
-            "-CAcreateserial", "-out", crt, "-days", "2", "-extfile", names)
-
-
-def group(pid):
-    """The process and its children: the program may be started by a script."""
-    found = [pid]
-    for p in found:
-        for children in pathlib.Path("/proc/%d/task" % p).glob("*/children"):
-            found += [int(c) for c in children.read_text().split()]
-    return found
 
 
 class Refused(Exception):
     """A router did not do what the load asked for."""
 
 
-class Process:
+class Process(Program):
     """One running router."""
 
     def __init__(self, program, directory, name, entities=(), with_tls=True):
@@ -62,43 +26,17 @@ class Process:
                   ["address", {"prefix": "mc", "distribution": "multicast"}]]
         if with_tls:
             config.append(["sslProfile", {"name": "tls", "caCertFile": str(directory / "ca.crt"),
-                                          "certFile": str(directory / "router.crt"),
-                                          "privateKeyFile": str(directory / "router.key")}])
+                                          "certFile": str(directory / "west.crt"),
+                                          "privateKeyFile": str(directory / "west.key")}])
         path = directory / (name + ".json")
         path.write_text(json.dumps(config + list(entities)))
-        self.started = time.monotonic()
         self.log = directory / (name + ".log")
         with open(self.log, "w") as log:
-            self.process = subprocess.Popen([program, "-c", str(path)], stdout=log, stderr=log,
-                                            start_new_session=True)
+            super().__init__([program, "-c", path], log)
 
     def wait_accepting(self):
         """Seconds from the start until a client is accepted."""
-        end = time.monotonic() + TIMEOUT
-        while time.monotonic() < end:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-                return time.monotonic() - self.started
-            except OSError:
-                if self.process.poll() is not None:
-                    break
-                time.sleep(0.0005)
-        raise SystemExit("a router does not start: %s\n%s" % (" ".join(self.process.args),
-                                                             self.log.read_text()[-2000:]))
-
-    def pids(self):
-        return group(self.process.pid)
-
-    def _status_kib(self, key):
-        total = 0
-        for pid in self.pids():
-            for line in pathlib.Path("/proc/%d/status" % pid).read_text().splitlines():
-                if line.startswith(key + ":"):
-                    total += int(line.split()[1])
-        return total
-
-    def resident_kib(self):
-        return self._status_kib("VmRSS")
+        return self.wait_port(self.port, TIMEOUT, lambda: self.log.read_text()[-2000:])
 
     def settled_kib(self):
         """Resident memory once it has stopped changing."""
@@ -113,19 +51,11 @@ class Process:
 
     def forget_peak(self):
         for pid in self.pids():
-            pathlib.Path("/proc/%d/clear_refs" % pid).write_text("5")
+            with open("/proc/%d/clear_refs" % pid, "w") as f:
+                f.write("5")
 
     def peak_kib(self):
-        return self._status_kib("VmHWM")
-
-    def stop(self):
-        if self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGTERM)
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
+        return self.status_kib("VmHWM")
 
 
 class Contender:
@@ -135,7 +65,7 @@ class Contender:
         self.name, self.program, self.is_ours = name, program, is_ours
         self.directory = directory / name.replace(" ", "-")
         self.directory.mkdir()
-        for file in ("ca.crt", "router.crt", "router.key"):
+        for file in ("ca.crt", "west.crt", "west.key"):
             (self.directory / file).write_bytes((directory / file).read_bytes())
         self.solo, self.pair = None, []
         self.faults, self.refused, self.load_share = [], [], []

@@ -21,8 +21,8 @@ import sys
 import tempfile
 import time
 
-from rig import (BUILD, Program, free_port, make_certificates, print_table, spread, system_calls,
-                 wait_port)
+from rig import (BUILD, Program, free_port, make_certificates, print_table, spread,
+                 system_calls)
 
 STREAMS = BUILD / "streams"
 
@@ -81,7 +81,9 @@ class Contender:
     def start(self):
         started = time.monotonic()
         self.begin()
-        wait_serving(self.entry)
+        while not serves(self.entry):
+            if time.monotonic() - started > 60:
+                raise SystemExit("%s serves nothing after a minute" % type(self).__name__)
         self.ready_seconds = time.monotonic() - started
 
     def begin(self):
@@ -160,17 +162,11 @@ CONTENDERS = {"direct": Direct, "haproxy": Haproxy, "stunnel": Stunnel, "ours": 
               "peer": Peer}
 
 
-def wait_serving(port):
-    """A connection that really reaches the server: it answers what it is asked."""
-    deadline = time.monotonic() + 60
-    while True:
-        wait_port(port, 60)
-        result = subprocess.run([STREAMS, "ping", "127.0.0.1:%d" % port, "--seconds", "0.01"],
-                                capture_output=True, text=True)
-        if result.returncode == 0 and json.loads(result.stdout)["lost"] == 0:
-            return
-        if time.monotonic() > deadline:
-            raise SystemExit("no service at port %d" % port)
+def serves(port):
+    """Whether a connection really reaches the server: it answers what it is asked."""
+    result = subprocess.run([STREAMS, "ping", "127.0.0.1:%d" % port, "--seconds", "0.01"],
+                            capture_output=True, text=True)
+    return result.returncode == 0 and json.loads(result.stdout)["lost"] == 0
 
 
 # name, client's words, what a unit is, figures: (label, function of (result, cpu)).
@@ -253,7 +249,7 @@ def measure_all(chosen, directory, rounds, seconds):
         for name in chosen:
             server_port = free_port()
             server = Program([STREAMS, "serve", server_port], subprocess.DEVNULL)
-            wait_port(server_port)
+            server.wait_port(server_port)
             contender = CONTENDERS[name](directory, server_port)
             contender.start()
             sys.stderr.write("round %d of %d: %s\n" % (turn + 1, rounds, name))
