@@ -6,7 +6,7 @@
 #include <time.h>
 
 #include "base/mem.h"
-#include "node/parts.h"
+#include "node/service.h"
 
 // What collectors hear of this router: records of the site, the router, its links and where links
 // come in; and the log's warnings. All on the main thread but for the log, whose lines come by
@@ -93,6 +93,16 @@ static void count_octets(struct node *n)
     }
 }
 
+static void count_connections(struct node *n)
+{
+    list_for_each (node, &n->services) {
+        struct service *s = list_entry(node, struct service, on_node);
+
+        if (s->part)
+            flow_set_number(s->part->record, FLOW_COUNT_L4, s->tcp.opened);
+    }
+}
+
 static void due(void *user, struct mono now)
 {
     struct telemetry *t = user;
@@ -103,8 +113,10 @@ static void due(void *user, struct mono now)
         flow_set_reached(n->flow, (enum flow_channel)i, t->listeners[i].is_reachable);
     atomic_store(&t->is_wanted, flow_is_reached(n->flow, FLOW_LOGS));
     take_notes(t, true);
-    if (flow_is_reached(n->flow, FLOW_RECORDS))
+    if (flow_is_reached(n->flow, FLOW_RECORDS)) {
         count_octets(n);
+        count_connections(n);
+    }
     flow_tick(n->flow, now, wall_us());
     while (flow_next(n->flow, &m))
         router_send(n->router, m.to, m.bytes);
@@ -277,10 +289,29 @@ static void begin_link(struct part *p, struct mono now)
     flow_set_number(p->record, FLOW_OCTETS_REVERSE, 0);
 }
 
+static void begin_service(struct part *p, struct mono now)
+{
+    enum flow_type type = p->service->is_listener ? FLOW_LISTENER : FLOW_CONNECTOR;
+
+    p->record = flow_begin(p->node->flow, type, p->node->router_record, now);
+    flow_set_text(p->record, FLOW_NAME, str_of(p->name));
+    flow_set_text(p->record, FLOW_PROTOCOL, STR("tcp"));
+    copy_text(p->record, FLOW_DESTINATION_HOST, p->entity, "host");
+    copy_text(p->record, FLOW_DESTINATION_PORT, p->entity, "port");
+    copy_text(p->record, FLOW_VAN_ADDRESS, p->entity, "address");
+    flow_set_number(p->record, FLOW_COUNT_L4, 0);
+    if (type == FLOW_CONNECTOR)
+        copy_text(p->record, FLOW_PROCESS_ID, p->entity, "processId");
+}
+
 void telemetry_add(struct part *p)
 {
     struct mono now = mono_now();
 
+    if (p->service) {
+        begin_service(p, now);
+        return;
+    }
     if (!p->entrances && !p->dials)
         return;
     if (!joins_routers(node_role(p->entity)))

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Telemetry: a collector of an independent AMQP library finds routers and hears their records."""
 
+import socket
 import time
 
-from collector import (COST, COUNT, DOWN_COUNT, END, FILE, HOST, IDENTITY, LINE, LINK, LOCATION, LOG,
-                       MODE, NAME, NAMESPACE, OCTETS, OCTETS_REVERSE, PARENT, PEER, PLATFORM, PORT,
+from collector import (ADDRESS, CONNECTOR, COST, COUNT, COUNT_L4, DOWN_COUNT, END, FILE, HOST, IDENTITY, LINE, LINK, LISTENER,
+                       LOCATION, LOG,
+                       MODE, NAME, NAMESPACE, OCTETS, OCTETS_REVERSE, PARENT, PEER, PLATFORM, PORT, PROCESS,
                        PROTOCOL, REASON, ROLE, ROUTER, ROUTER_ACCESS, SEVERITY, SITE, START, STATUS,
                        TEXT, TYPE, Collector)
 from harness import Management, free_port, inter_router, link_to
@@ -109,6 +111,26 @@ def test_warnings_of_the_log_are_told(routers):
     assert record[SEVERITY] == 2 and record[END] == record[START]
     assert record[FILE] == "src/node/peer.c" and record[LINE] > 0
     assert record[PARENT] == c.source
+
+
+def test_services_are_told_with_their_connections(routers):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port, target = free_port(), server.getsockname()[1]
+        router = routers("A", entities=[
+            ["tcpConnector", {"name": "out", "host": "127.0.0.1", "port": target,
+                              "address": "echo", "processId": "pod-7"}],
+            ["tcpListener", {"name": "in", "host": "127.0.0.1", "port": port,
+                             "address": "echo"}]])
+        c = Collector(router, "A")
+        out = c.wait(lambda r: r[TYPE] == CONNECTOR)
+        assert (out[NAME], out[ADDRESS], out[PORT], out[PROCESS]) == (
+            "out", "echo", str(target), "pod-7")
+        router.log.wait("listening name=in")
+        socket.create_connection(("127.0.0.1", port)).close()
+        listener = c.wait(lambda r: r[TYPE] == LISTENER and r[COUNT_L4] == 1)
+        assert (listener[NAME], listener[HOST], listener[PORT], listener[PROTOCOL]) == (
+            "in", "127.0.0.1", str(port), "tcp")
+        assert listener[PARENT] == c.source
 
 
 def test_a_pod_names_its_source_and_its_site(routers, monkeypatch):
