@@ -216,12 +216,15 @@ static size_t head_end(const struct http_conn *c)
 
 bool http_conn_next(struct http_conn *c, struct http_request *out)
 {
-    size_t end = c->request_len > 0 || c->is_finished ? 0 : head_end(c);
+    size_t end;
     struct head h;
     const char *mark;
 
+    if (c->request_len > 0 || c->is_finished) // what follows the last request is not looked at
+        return false;
+    end = head_end(c);
     if (end == 0 || end > HTTP_HEAD_MAX) {
-        if (end > 0 || (c->request_len == 0 && c->in_len > HTTP_HEAD_MAX))
+        if (end > 0 || c->in_len > HTTP_HEAD_MAX)
             refuse(c, 431, "the request head is larger than 8 KiB\n");
         return false;
     }
