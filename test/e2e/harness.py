@@ -8,6 +8,7 @@ Nothing sleeps.
 import json
 import os
 import pathlib
+import random
 import signal
 import socket
 import subprocess
@@ -28,11 +29,29 @@ SANITIZED = bool(os.environ.get("E2E_SANITIZED"))
 TIMEOUT = float(os.environ.get("E2E_TIMEOUT", "30"))
 
 
+def _ports():
+    """Below the ports that the system gives to clients, for a port may be asked for long before
+    anybody listens there; tests that run at the same time have ranges of their own."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 4
+    first = 10000 + 5000 * worker
+    at = random.randrange(5000)
+    while True:
+        at = (at + 1) % 5000
+        yield first + at
+
+
+PORTS = _ports()
+
+
 def free_port():
-    with socket.socket() as s:
-        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    for port in PORTS:
+        with socket.socket() as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 class Lines:

@@ -98,8 +98,9 @@ def test_postgresql_serves_pgbench(programs, through, tmp_path):
     if os.getuid() == 0:  # which the server refuses to be
         user = pwd.getpwnam("postgres")
         owner = {"user": user.pw_uid, "group": user.pw_gid, "cwd": "/"}
-        for folder in (tmp_path, *list(tmp_path.parents)[:2]):
-            folder.chmod(0o755)
+        for folder in (tmp_path, *list(tmp_path.parents)):
+            if "pytest-of-" in str(folder):
+                folder.chmod(0o755)
         data.mkdir()
         os.chown(data, user.pw_uid, user.pw_gid)
     run("initdb", "-D", data, "-U", "bench", "-A", "trust", "--no-sync", **owner)
