@@ -15,7 +15,7 @@ struct treatment_rule {
     int priority;
 };
 
-enum { RULE_MAX = 10000 };
+enum { RULE_MAX = 4096 };
 
 static bool is_separator(char ch)
 {

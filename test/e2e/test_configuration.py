@@ -211,8 +211,8 @@ BAD = {
         ":3: router.config.address 'b': prefix: it is empty, or too long"),
     "more addresses than a router takes": (
         "listener { host: 127.0.0.1\n port: PORT }\n"
-        + "".join("address { prefix: p%d }\n" % i for i in range(10001)),
-        ":10003: router.config.address .*: prefix: there are as many addresses as a router takes"),
+        + "".join("address { prefix: p%d }\n" % i for i in range(4097)),
+        ":4099: router.config.address .*: prefix: there are as many addresses as a router takes"),
     "a log level that is none": (
         "listener { host: 127.0.0.1\n port: PORT }\nlog { module: SERVER\n enable: loud }",
         ":3: log: enable: 'loud' is no level; "),
