@@ -90,11 +90,13 @@ static void update_listener(struct service *s, struct mono now)
     bool wanted = s->part && is_reachable(s);
 
     if (!wanted) {
-        if (s->listener && s->part)
-            log_write(LOG_TCP_ADAPTOR, LOG_INFO, "not listening name=%s: no consumer",
-                      s->part->name);
+        bool was_open = s->listener != NULL;
+
         net_listener_free(s->listener);
         s->listener = NULL;
+        if (was_open && s->part)
+            log_write(LOG_TCP_ADAPTOR, LOG_INFO, "not listening name=%s: no consumer",
+                      s->part->name);
         net_timer_cancel(s->node->loop, &s->timer);
         return;
     }

@@ -154,7 +154,8 @@ static void source_settled(struct router_source *s, enum amqp_outcome_type outco
 
     if (outcome == AMQP_ACCEPTED && c->is_ended)
         return;
-    if (!c->is_established) {
+    if (!c->is_established ||
+        (c->kind->is_answering && outcome == AMQP_RELEASED && c->acked == 0)) {
         c->kind->refused(c, outcome);
         return;
     }

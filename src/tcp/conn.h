@@ -36,6 +36,7 @@ struct tcp_kind {
     void (*tick)(struct tcp_conn *c, struct mono now);
     void (*free)(struct tcp_conn *c);
     void (*info)(const struct tcp_conn *c, struct tcp_info *out);
+    bool is_answering; // its stream is an answer, and may find no way back while routes change
 };
 
 struct tcp_conn {

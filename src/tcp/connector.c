@@ -19,7 +19,8 @@ static struct dialled *of(struct tcp_conn *c)
     return (struct dialled *)(void *)c;
 }
 
-// The client's end went away while the server stream was on its way.
+// The client's end went away while the server stream was on its way, or no router there knew the
+// way back yet: then the client's end hears that this was nothing, and tries again.
 static void refused(struct tcp_conn *c, enum amqp_outcome_type outcome)
 {
     (void)outcome;
@@ -53,7 +54,7 @@ static void info(const struct tcp_conn *c, struct tcp_info *out)
         out->alpn = d->alpn;
 }
 
-static const struct tcp_kind kind = {refused, tick, dialled_free, info};
+static const struct tcp_kind kind = {refused, tick, dialled_free, info, true};
 
 static char *text_of(struct str encoded)
 {

@@ -93,7 +93,7 @@ static void info(const struct tcp_conn *c, struct tcp_info *out)
         out->alpn = a->alpn;
 }
 
-static const struct tcp_kind kind = {refused, tick, accepted_free, info};
+static const struct tcp_kind kind = {refused, tick, accepted_free, info, false};
 
 // The server stream.
 static struct router_sink *answered(struct router_taker *taker, const struct amqp_msg *head,
