@@ -39,17 +39,23 @@ struct pool *pool_new(uint32_t block_size, size_t block_max)
     return p;
 }
 
-void pool_free(struct pool *p)
+void pool_rest(struct pool *p)
 {
-    if (!p)
-        return;
-    assert(p->used == 0);
     while (p->free) {
         struct block *b = p->free;
 
         p->free = b->next;
         free(b);
     }
+    p->free_count = 0;
+}
+
+void pool_free(struct pool *p)
+{
+    if (!p)
+        return;
+    assert(p->used == 0);
+    pool_rest(p);
     free(p);
 }
 

@@ -26,6 +26,7 @@ struct pool;
 struct pool *pool_new(uint32_t block_size, size_t block_max);
 // All bufs must be empty by then (asserted).
 void pool_free(struct pool *p);
+void pool_rest(struct pool *p);           // free blocks go back to the system
 size_t pool_used(const struct pool *p);   // blocks handed out
 bool pool_is_short(const struct pool *p); // at its limit: stop reading
 uint32_t pool_block_size(const struct pool *p);

@@ -272,3 +272,39 @@ bool log_limit_pass(struct log_limit *l, double burst, struct mono now, uint32_t
     l->skipped = 0;
     return true;
 }
+
+// FNV-1a. Who can choose addresses that fall on the same place gains a line, and the limit for all
+// holds.
+static uint64_t hash_of(const char *peer)
+{
+    const char *colon = strrchr(peer, ':'), *bracket = strrchr(peer, ']');
+    bool has_port = colon && (bracket ? colon > bracket : strchr(peer, ':') == colon);
+    size_t len = has_port ? (size_t)(colon - peer) : strlen(peer);
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+
+    for (size_t i = 0; i < len; i++)
+        hash = (hash ^ (uint8_t)peer[i]) * UINT64_C(0x100000001b3);
+    return hash;
+}
+
+bool log_sources_pass(struct log_sources *s, const char *peer, double burst, struct mono now,
+                      uint32_t *skipped)
+{
+    uint64_t hash = hash_of(peer);
+    uint32_t of_source = 0, of_all = 0;
+    struct log_limit *limit = &s->of[hash % LOG_SOURCES].limit;
+
+    if (s->of[hash % LOG_SOURCES].hash != hash) {
+        s->all.skipped += limit->skipped;
+        *limit = (struct log_limit){0};
+        s->of[hash % LOG_SOURCES].hash = hash;
+    }
+    if (!log_limit_pass(limit, LOG_SOURCE_BURST, now, &of_source))
+        return false;
+    if (!log_limit_pass(&s->all, burst, now, &of_all)) {
+        limit->skipped += of_source;
+        return false;
+    }
+    *skipped = of_source + of_all;
+    return true;
+}

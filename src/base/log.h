@@ -91,3 +91,17 @@ struct log_limit {
     uint32_t skipped;
 };
 bool log_limit_pass(struct log_limit *l, double burst, struct mono now, uint32_t *skipped);
+
+// The same for lines about peers: at most LOG_SOURCE_BURST and one more each second about one of
+// them, and `burst` and one more each second about all. Zeroed memory is a fresh one. `peer` is an
+// address, with or without a port: what one address does from many ports counts together.
+enum { LOG_SOURCES = 64, LOG_SOURCE_BURST = 5 };
+struct log_sources {
+    struct log_limit all;
+    struct {
+        uint64_t hash; // of the address; another one with the same place takes it over
+        struct log_limit limit;
+    } of[LOG_SOURCES];
+};
+bool log_sources_pass(struct log_sources *s, const char *peer, double burst, struct mono now,
+                      uint32_t *skipped);

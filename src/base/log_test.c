@@ -154,6 +154,62 @@ TEST(lines_are_counted_by_level_heard_or_not)
     CHECK_EQ(log_count(LOG_POLICY, LOG_CRITICAL), 0);
 }
 
+// How many of `count` lines of a source pass; their skipped counts are summed.
+static int passes(struct log_sources *s, const char *host, int count, struct mono now,
+                  uint32_t *skipped)
+{
+    uint32_t of_this = 0;
+    int passed = 0;
+
+    for (int i = 0; i < count; i++) {
+        char peer[80];
+
+        snprintf(peer, sizeof(peer), "%.60s:%d", host, 10000 + i);
+        if (!log_sources_pass(s, peer, 40, now, &of_this))
+            continue;
+        passed++;
+        *skipped += of_this;
+    }
+    return passed;
+}
+
+TEST(one_address_does_not_use_up_the_lines_of_others)
+{
+    static const char *const hosts[] = {"192.0.2.1", "[2001:db8::1]", "[2001:db8::2]"};
+    struct log_sources s = {0};
+    struct mono now = {NS_PER_S};
+    uint32_t skipped = 0;
+
+    for (int i = 0; i < 3; i++)
+        CHECK_EQ_FOR(hosts[i], passes(&s, hosts[i], 500, now, &skipped), LOG_SOURCE_BURST);
+    CHECK_EQ(skipped, 0);
+    now = mono_add_ms(now, 1000);
+    for (int i = 0; i < 3; i++)
+        CHECK_EQ_FOR(hosts[i], passes(&s, hosts[i], 500, now, &skipped), 1);
+    CHECK_EQ(skipped, 3 * (500 - LOG_SOURCE_BURST));
+}
+
+TEST(many_addresses_share_what_there_is_for_all)
+{
+    struct log_sources s = {0};
+    struct mono now = {NS_PER_S};
+    uint32_t skipped = 0, of_this;
+    int passed = 0;
+    char host[64];
+
+    for (int i = 0; i < 500; i++) {
+        snprintf(host, sizeof(host), "10.1.%d.%d", i / 250, i % 250);
+        passed += passes(&s, host, 1, now, &skipped);
+    }
+    CHECK_EQ(passed, 40);
+    now = mono_add_ms(now, 60000);
+    CHECK(log_sources_pass(&s, "192.0.2.1:1", 40, now, &of_this));
+    skipped += of_this;
+    for (int i = 0; i < LOG_SOURCES; i++) // whatever has been forgotten since is in the sum
+        skipped += s.of[i].limit.skipped;
+    CHECK_EQ(passed + skipped, 500);
+}
+
 TEST(what_a_peer_can_cause_is_limited_and_told_how_often)
 {
     struct log_limit limit = {0};
@@ -211,6 +267,8 @@ int main(void)
         CASE(the_newest_lines_are_kept),
         CASE(lines_are_counted_by_level_heard_or_not),
         CASE(what_a_peer_can_cause_is_limited_and_told_how_often),
+        CASE(one_address_does_not_use_up_the_lines_of_others),
+        CASE(many_addresses_share_what_there_is_for_all),
         CASE(every_module_and_level_has_the_name_operators_know),
     };
 

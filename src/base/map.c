@@ -41,7 +41,7 @@ static uint64_t load(const char *at, size_t len)
     return word;
 }
 
-static uint64_t hash_of(struct str key)
+uint64_t map_hash(struct str key)
 {
     uint64_t h = hash_seed ^ (key.len * UINT64_C(0x9e3779b97f4a7c15));
     const char *at = key.ptr;
@@ -86,7 +86,7 @@ static struct map_slot *find(const struct map *m, struct str key, uint64_t hash)
 
 void *map_get(const struct map *m, struct str key)
 {
-    const struct map_slot *s = find(m, key, hash_of(key));
+    const struct map_slot *s = find(m, key, map_hash(key));
 
     return s ? s->value : NULL;
 }
@@ -117,7 +117,7 @@ static void resize(struct map *m, size_t slot_count)
 
 void *map_put(struct map *m, struct str key, void *value)
 {
-    uint64_t hash = hash_of(key);
+    uint64_t hash = map_hash(key);
     struct map_slot *s = find(m, key, hash);
 
     assert(value);
@@ -140,7 +140,7 @@ void *map_put(struct map *m, struct str key, void *value)
 
 void *map_remove(struct map *m, struct str key)
 {
-    struct map_slot *s = find(m, key, hash_of(key));
+    struct map_slot *s = find(m, key, map_hash(key));
     void *value;
 
     if (!s)

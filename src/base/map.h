@@ -34,6 +34,9 @@ void *map_remove(struct map *m, struct str key);
 // removed during the walk, not added.
 bool map_next(const struct map *m, size_t *at, struct str *key, void **value);
 
+// The hash that maps use, for tables of other shapes.
+uint64_t map_hash(struct str key);
+
 // Sets the seed of the hash, once at program start before any map is used; tests and the simulator
 // leave it at its fixed default.
 void map_seed(uint64_t seed);
