@@ -80,7 +80,7 @@ TEST(all_addresses_of_a_name_are_tried_the_families_in_turn)
     } rows[] = {
         {"127.0.0.2+127.0.0.3+127.0.0.1.test", true}, {"::1+127.0.0.1.test", true},
         {"127.0.0.2+::1+127.0.0.1.test", true},       {"127.0.0.2+127.0.0.3.test", false},
-        {"240.0.0.1+127.0.0.1.test", true}, // not even tried by the kernel
+        {"255.255.255.255+127.0.0.1.test", true}, // not even tried by the kernel
     };
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -154,29 +154,16 @@ TEST(a_server_that_takes_the_connection_and_says_nothing_is_given_up)
 
 TEST(an_address_that_never_answers_is_given_up)
 {
-    // A listening socket whose queue is full answers no more.
-    struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    socklen_t len = sizeof(sa);
-    int door = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), queue[4];
-    char port[16];
+    struct silent silent;
     struct rig r;
 
-    CHECK_EQ(bind(door, (struct sockaddr *)&sa, len), 0);
-    CHECK_EQ(listen(door, 0), 0);
-    CHECK_EQ(getsockname(door, (struct sockaddr *)&sa, &len), 0);
-    for (int i = 0; i < 4; i++) {
-        queue[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        (void)!connect(queue[i], (struct sockaddr *)&sa, len);
-    }
-    snprintf(port, sizeof(port), "%d", ntohs(sa.sin_port));
+    silent_begin(&silent, "127.0.0.1", "0");
     rig_begin(&r);
-    rig_connect(&r, (struct net_connector_opts){.port = port, .connect_ms = 50});
+    rig_connect(&r, (struct net_connector_opts){.port = silent.port, .connect_ms = 50});
     RIG_UNTIL(&r, r.connects_failed > 0);
     CHECK_HAS(r.connect_why, "no answer in time");
     rig_end(&r);
-    for (int i = 0; i < 4; i++)
-        close(queue[i]);
-    close(door);
+    silent_end(&silent);
 }
 
 static void give_up(struct rig *r)
@@ -226,10 +213,12 @@ TEST(given_up_while_a_name_is_looked_up_nothing_follows)
 
     rig_begin(&r);
     rig_connect(&r, (struct net_connector_opts){.host = "localhost"});
+    RIG_UNTIL(&r, r.loop->lookup_count == 1);
     give_up(&r);
     RIG_UNTIL(&r, r.loop->lookup_count == 0);
     CHECK_EQ(r.end_count + r.connects_failed, 0);
     rig_connect(&r, (struct net_connector_opts){.host = "localhost"});
+    RIG_UNTIL(&r, r.loop->lookup_count == 1);
     rig_end(&r); // with a helper that may still be at it
 }
 
@@ -239,6 +228,7 @@ TEST(a_loop_that_ends_does_not_wait_for_a_name)
 
     rig_begin(&r);
     rig_connect(&r, (struct net_connector_opts){.host = "slow.test"});
+    rig_turn(&r);
     sem_wait(&names_asked);
     CHECK_IDLE(&r); // nor does it while it runs
     rig_end(&r);
@@ -247,7 +237,46 @@ TEST(a_loop_that_ends_does_not_wait_for_a_name)
     sem_wait(&names_asked); // the helper goes on, and cleans up after itself
 }
 
-TEST_MAIN(CASE(pauses_between_attempts_double_up_to_their_limit_with_jitter),
+TEST(a_place_that_fails_or_is_lost_is_left_for_the_next_one)
+{
+    struct net_place others[] = {{(char *)(uintptr_t) "127.0.0.1", NULL},
+                                 {(char *)(uintptr_t) "127.0.0.2", NULL}};
+    char port[16];
+    struct rig r;
+    int count, at;
+
+    rig_begin(&r);
+    rig_listen(&r, (struct net_listener_opts){.host = ""});
+    snprintf(port, sizeof(port), "%d", net_listener_port(r.listener));
+    others[0].port = others[1].port = port;
+    rig_connect(&r, (struct net_connector_opts){.host = "127.0.0.1", .port = "1"});
+    net_connector_set_places(r.connector, others, 1);
+    RIG_UNTIL(&r, r.client);
+    CHECK_HAS(r.connect_why, "127.0.0.1:1: ");
+    net_connector_places(r.connector, &count, &at);
+    CHECK_EQ(count, 2);
+    CHECK_EQ(at, 1);
+    net_connector_set_places(r.connector, others + 1, 1); // what is used is kept
+    net_connector_places(r.connector, &count, &at);
+    CHECK_EQ(count, 3);
+    CHECK_EQ(at, 1);
+    net_stream_drop(r.client->stream, "lost");
+    r.client = NULL;
+    RIG_UNTIL(&r, r.client);
+    CHECK(strncmp(r.client->peer.host, "127.0.0.2:", 10) == 0);
+    net_connector_aim(r.connector, &others[0]); // elsewhere, though nothing is lost
+    r.client = NULL;
+    RIG_UNTIL(&r, r.client);
+    CHECK(strncmp(r.client->peer.host, "127.0.0.1:", 10) == 0);
+    net_connector_set_places(r.connector, NULL, 0);
+    net_connector_places(r.connector, &count, &at);
+    CHECK_EQ(count, 2); // its own, and where it is
+    CHECK_EQ(at, 1);
+    rig_end(&r);
+}
+
+TEST_MAIN(CASE(a_place_that_fails_or_is_lost_is_left_for_the_next_one),
+          CASE(pauses_between_attempts_double_up_to_their_limit_with_jitter),
           CASE(a_stream_that_was_good_starts_the_pauses_from_their_least),
           CASE(a_listener_that_comes_later_is_found),
           CASE(all_addresses_of_a_name_are_tried_the_families_in_turn),

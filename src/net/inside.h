@@ -20,14 +20,34 @@ enum {
     HANDSHAKE_MS = 10000,
     HANDSHAKE_BYTES_MAX = 16384, // of an accepted peer, before we know who it is
     LINGER_MS = 1000,            // for the peer to read our last words
+    REST_MS = 1000,              // how often a busy loop looks whether it may rest
+    REST_AGAIN_MS = 10000,       // after the first rest, and until it is quiet
+    REST_WORK = 256 * 1024,      // bytes received in REST_MS: with more it is busy
+    QUIET_WORK = 16 * 1024,      // with less it is quiet: a rest makes nobody wait
+    STREAM_WORK = 4096,          // likewise a stream that has ended
 };
 
 // Whatever epoll tells about: the first member of what it is.
 struct source {
     void (*ready)(struct source *self, uint32_t events);
     int fd;
-    uint32_t armed;  // events asked for
-    bool is_removed; // taken out for a while, because it cannot be silenced otherwise
+    uint32_t armed : 31; // events asked for
+    bool is_removed : 1; // taken out for a while, because it cannot be silenced otherwise
+};
+
+enum timer_kind {
+    TIMER_USER,
+    TIMER_STREAM,
+    TIMER_LISTENER,
+    TIMER_CONNECTOR,
+    TIMER_RACE,
+    TIMER_DIAL,
+    TIMER_REST
+};
+
+struct loop_timer {
+    struct timer timer;
+    enum timer_kind kind;
 };
 
 struct net_loop {
@@ -38,6 +58,8 @@ struct net_loop {
     struct list to_write, paused, streams, dead;
     struct list to_read, read_later; // those that have waited come before those that just read
     bool stopping;
+    bool is_unfinished; // its owner has more to do in the next turn
+    bool is_coarse;     // it can wait for whole milliseconds only
     uint8_t *scratch, *plain, *gather;
     size_t scratch_len;
     // TLS between socket and SSL: what was received and not yet read, what is to be sent
@@ -53,7 +75,11 @@ struct net_loop {
     void (*mail)(void *user, struct mail *first, struct mono now);
     void *mail_user;
     struct list waiting_listeners; // out of descriptors
-    void **rubbish;                // freed at the end of the turn: events may still name it
+    struct mono work_since;
+    size_t work, work_before; // since then, as REST_WORK, and in the REST_MS before
+    int rests;                // still to come
+    struct loop_timer rest_timer;
+    void **rubbish; // freed at the end of the turn: events may still name it
     size_t rubbish_count, rubbish_size;
     char refused[256]; // subject of the certificate that was refused last
 };
@@ -64,13 +90,6 @@ static inline size_t cipher_size(const struct net_loop *l)
     return l->scratch_len + CIPHER_SPARE;
 }
 
-enum timer_kind { TIMER_USER, TIMER_STREAM, TIMER_LISTENER, TIMER_CONNECTOR, TIMER_DIAL };
-
-struct loop_timer {
-    struct timer timer;
-    enum timer_kind kind;
-};
-
 enum stream_state {
     STREAM_SNIFFING,
     STREAM_HANDSHAKE,
@@ -79,30 +98,36 @@ enum stream_state {
     STREAM_CLOSED
 };
 
+// What a stream needs until its engine is there, and for its owner to ask about the peer.
+struct birth {
+    struct net_peer peer;
+    struct net_listener *listener; // NULL once the engine is there, like the next one
+    struct net_dial *dial;
+    struct attempt *attempt;
+    struct net_tls *tls;      // for the handshake to come
+    uint32_t handshake_bytes; // received
+    bool may_be_plain;        // accepted where TLS is optional
+};
+
 struct net_stream {
     struct source source;
     struct net_loop *loop;
     struct list on_write, on_read, on_loop;
     struct loop_timer timer;
     enum stream_state state;
+    int error;
     const struct net_engine_ops *ops;
     void *engine;
     SSL *ssl;
-    struct net_peer *peer;
+    struct birth *birth;
     uint8_t *pending; // ciphertext that the socket did not take
-    size_t pending_len, pending_at;
+    uint32_t pending_len, pending_at;
     bool is_pending_loops;  // memory of cipher_out
-    bool may_be_plain;      // accepted where TLS is optional
     bool is_full;           // the socket took less than there was
     bool is_parked;         // its engine has no room
     bool is_ended, is_shut; // no more comes from the peer; no more goes to it
     bool is_leaving;        // its engine is done with, its last words are not sent
-    int error;
-    struct net_listener *listener; // until the engine is there
     struct net_connector *connector;
-    struct net_dial *dial;
-    struct net_tls *tls; // for the handshake to come
-    size_t handshake_bytes;
 };
 
 struct net_tls {
@@ -139,6 +164,9 @@ void tls_expect_host(SSL *ssl, const char *host);
 void tls_offer(SSL *ssl, const char *alpn);
 void tls_describe(struct net_stream *s);
 void tls_failure(SSL *ssl, char *out, size_t size);
+// What an error of OpenSSL means for somebody who set up a link: the peer's alerts, and our
+// refusals.
+const char *tls_words(unsigned long err);
 BIO_METHOD *tls_bio_method(void);
 
 // listener.c and connector.c: what becomes of a stream they made
@@ -146,12 +174,26 @@ void listener_stream_ready(struct net_stream *s);
 void listener_stream_failed(struct net_stream *s, const char *why);
 void listener_timer(struct loop_timer *t);
 void listener_retry(struct net_listener *l);
-void connector_stream_ready(struct net_stream *s);
-void connector_stream_failed(struct net_stream *s, const char *why);
 void connector_stream_lost(struct net_connector *c);
-const char *connector_expected_host(const struct net_connector *c); // NULL: any will do
 void connector_timer(struct loop_timer *t);
-void connector_looked_up(struct lookup *l);
+// Of a race: somebody was first, which ends it; or a place came to nothing, as the last one
+// (is_over) or not.
+void connector_won(struct net_connector *c, const struct net_place *place, struct net_stream *s);
+void connector_place_failed(struct net_connector *c, const char *why, bool is_over);
+
+// race.c
+struct race;
+struct attempt;
+// Among `count` places, which are borrowed like the options, from `first` on.
+struct race *race_new(struct net_connector *c, struct net_loop *l,
+                      const struct net_connector_opts *opts, const struct net_place *places,
+                      int count, int first);
+void race_free(struct race *r); // what is under way is given up without a word
+void race_timer(struct loop_timer *t);
+void race_looked_up(const struct lookup *l);
+void race_stream_ready(struct net_stream *s);
+void race_stream_failed(struct net_stream *s, const char *why);
+const char *race_expected_host(const struct attempt *a); // NULL: any will do
 
 // dial.c
 void dial_stream_ready(struct net_stream *s);
@@ -164,13 +206,13 @@ void target_looked_up(struct net_target *t, const struct lookup *l);
 // resolve.c
 enum { ADDRESSES_MAX = 16 };
 
-struct addresses {
+struct net_addresses {
     struct sockaddr_storage at[ADDRESSES_MAX];
     socklen_t lengths[ADDRESSES_MAX];
     int count;
 };
-void addresses_take(struct addresses *a, const struct addrinfo *found);
-bool addresses_of_number(struct addresses *a, const char *host, const char *port);
+void addresses_take(struct net_addresses *a, const struct addrinfo *found);
+bool addresses_of_number(struct net_addresses *a, const char *host, const char *port);
 void set_keepalive(int fd, uint32_t seconds);
 void set_nodelay(int fd);
 // Where helper threads put what they found. It outlives the loop when one of them is still at it.
@@ -183,11 +225,14 @@ void answers_unref(struct answers *a);
 struct lookup {
     struct mail mail; // first
     struct answers *answers;
-    struct net_connector *connector; // touched by the loop only; both NULL: nobody waits any more
+    struct way *way; // touched by the loop only; all NULL: nobody waits any more
     struct net_target *target;
+    struct net_name *name;
     char *host, *port;
     int family, error;
     struct addrinfo *result;
 };
 struct lookup *lookup_start(struct net_loop *l, const char *host, const char *port, int family);
+const char *port_text(const char *port); // "amqp" and "amqps" need no table of services
 void lookup_free(struct lookup *l);
+void name_looked_up(struct net_name *n, const struct lookup *l);

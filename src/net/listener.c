@@ -11,7 +11,9 @@
 #include "base/mem.h"
 #include "net/inside.h"
 
-enum { SOCKETS_MAX = 16, PENDING_MAX = 256, BACKLOG = 1024, RETRY_MS = 100 };
+enum { SOCKETS_MAX = ADDRESSES_MAX, PENDING_MAX = 256, BACKLOG = 65535, PORTS_TRIED = 20 };
+// Out of descriptors, it tries again after RETRY_MS; it is over when that went well for RESUMED_MS.
+enum { RETRY_MS = 100, RESUMED_MS = 1000 };
 
 struct door {
     struct source source;
@@ -24,6 +26,8 @@ struct net_listener {
     struct net_listener_opts opts;
     struct door doors[SOCKETS_MAX];
     int door_count, pending;
+    bool is_short;        // it has told that accepting pauses
+    struct mono short_at; // when it had to last
     struct loop_timer retry;
 };
 
@@ -33,10 +37,21 @@ static void set_accepting(struct net_listener *ln, bool on)
         source_arm(ln->loop, &ln->doors[i].source, on ? (uint32_t)EPOLLIN : 0);
 }
 
+static void tell(struct net_listener *ln, const char *why)
+{
+    bool was_short = ln->is_short;
+
+    ln->is_short = why != NULL;
+    if (ln->opts.accept.paused && ln->is_short != was_short)
+        ln->opts.accept.paused(ln->opts.accept.user, why, ln->loop->now);
+}
+
 // Out of descriptors or memory: what exists is kept, new ones wait in the kernel until one of ours
 // closes, or a moment has passed.
-static void pause_accepting(struct net_listener *ln)
+static void pause_accepting(struct net_listener *ln, const char *why)
 {
+    ln->short_at = ln->loop->now;
+    tell(ln, why);
     set_accepting(ln, false);
     if (list_empty(&ln->on_waiting))
         list_append(&ln->loop->waiting_listeners, &ln->on_waiting);
@@ -45,15 +60,20 @@ static void pause_accepting(struct net_listener *ln)
 
 void listener_retry(struct net_listener *ln)
 {
-    heap_cancel(&ln->loop->timers, &ln->retry.timer);
+    heap_set(&ln->loop->timers, &ln->retry.timer, mono_add_ms(ln->short_at, RESUMED_MS));
     list_remove(&ln->on_waiting);
     set_accepting(ln, true);
 }
 
 void listener_timer(struct loop_timer *t)
 {
-    listener_retry(
-        (struct net_listener *)(void *)((char *)t - offsetof(struct net_listener, retry)));
+    struct net_listener *ln =
+        (struct net_listener *)(void *)((char *)t - offsetof(struct net_listener, retry));
+
+    if (list_empty(&ln->on_waiting))
+        tell(ln, NULL);
+    else
+        listener_retry(ln);
 }
 
 static void accepted(struct net_listener *ln, int fd)
@@ -61,12 +81,32 @@ static void accepted(struct net_listener *ln, int fd)
     struct net_stream *s = stream_new(ln->loop, fd);
     uint32_t limit = ln->opts.handshake_ms ? ln->opts.handshake_ms : HANDSHAKE_MS;
 
-    s->listener = ln;
+    s->birth->listener = ln;
     ln->pending++;
-    s->tls = net_tls_ref(ln->opts.tls);
-    s->may_be_plain = s->tls && ln->opts.tls_optional;
+    s->birth->tls = net_tls_ref(ln->opts.tls);
+    s->birth->may_be_plain = s->birth->tls && ln->opts.tls_optional;
     heap_set(&ln->loop->timers, &s->timer.timer, mono_add_ms(ln->loop->now, limit));
     stream_start(s);
+}
+
+// Whether so many of that address are in their handshake already that others would find no place.
+static bool is_greedy(const struct net_listener *ln, const struct sockaddr_storage *peer)
+{
+    char text[64];
+    size_t len;
+    uint32_t count = 0;
+
+    if (ln->opts.pending_of_one_max == 0)
+        return false;
+    address_text(peer, text, sizeof(text));
+    len = (size_t)(strrchr(text, ':') + 1 - text); // without the port
+    list_for_each (node, &ln->loop->streams) {
+        const struct net_stream *s = list_entry(node, struct net_stream, on_loop);
+
+        count +=
+            s->birth && s->birth->listener == ln && strncmp(s->birth->peer.host, text, len) == 0;
+    }
+    return count >= ln->opts.pending_of_one_max;
 }
 
 static void door_ready(struct source *self, uint32_t events)
@@ -77,13 +117,20 @@ static void door_ready(struct source *self, uint32_t events)
 
     (void)events;
     for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
-        int fd = accept4(self->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        struct sockaddr_storage peer = {0};
+        socklen_t len = sizeof(peer);
+        int fd;
 
+        if (ln->opts.accept.is_full && ln->opts.accept.is_full(ln->opts.accept.user)) {
+            pause_accepting(ln, "no memory is left for what more connections would be sent");
+            return;
+        }
+        fd = accept4(self->fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM))
-            pause_accepting(ln);
+            pause_accepting(ln, strerror(errno));
         if (fd < 0)
             return;
-        if (ln->pending >= most) {
+        if (ln->pending >= most || is_greedy(ln, &peer)) {
             close(fd);
             continue;
         }
@@ -108,35 +155,35 @@ void net_listener_adopt(struct net_listener *ln, int fd)
 
 void listener_stream_ready(struct net_stream *s)
 {
-    struct net_listener *ln = s->listener;
+    struct net_listener *ln = s->birth->listener;
     const struct net_engine_ops *ops = NULL;
     void *engine;
 
     ln->pending--;
-    s->listener = NULL;
+    s->birth->listener = NULL;
     engine = ln->opts.accept.ready(ln->opts.accept.user, s, &ops, ln->loop->now);
     stream_engine(s, engine, ops);
 }
 
 void listener_stream_failed(struct net_stream *s, const char *why)
 {
-    struct net_listener *ln = s->listener;
+    struct net_listener *ln = s->birth->listener;
 
     ln->pending--;
-    s->listener = NULL;
+    s->birth->listener = NULL;
     if (ln->opts.accept.failed)
-        ln->opts.accept.failed(ln->opts.accept.user, s->peer, why, ln->loop->now);
+        ln->opts.accept.failed(ln->opts.accept.user, &s->birth->peer, why, ln->loop->now);
 }
 
-static int open_door(struct net_listener *ln, const struct addrinfo *ai, int port)
+static int open_door(struct net_listener *ln, const struct sockaddr_storage *at, socklen_t len,
+                     int port)
 {
     struct door *d = &ln->doors[ln->door_count];
-    struct sockaddr_storage sa = {0};
-    int fd = socket(ai->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), one = 1;
+    struct sockaddr_storage sa = *at;
+    int fd = socket(sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), one = 1;
 
     if (fd < 0)
         return errno == EAFNOSUPPORT ? 0 : ERR_IO;
-    memcpy(&sa, ai->ai_addr, ai->ai_addrlen);
     if (port > 0 && sa.ss_family == AF_INET)
         ((struct sockaddr_in *)(void *)&sa)->sin_port = htons((uint16_t)port);
     else if (port > 0)
@@ -144,9 +191,9 @@ static int open_door(struct net_listener *ln, const struct addrinfo *ai, int por
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
     set_nodelay(fd); // what is accepted inherits these
     set_keepalive(fd, ln->opts.keepalive_s);
-    if (ai->ai_family == AF_INET6)
+    if (sa.ss_family == AF_INET6)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
-    if (bind(fd, (struct sockaddr *)&sa, ai->ai_addrlen) < 0 ||
+    if (bind(fd, (struct sockaddr *)&sa, len) < 0 ||
         listen(fd, ln->opts.backlog ? ln->opts.backlog : BACKLOG) < 0) {
         int saved = errno;
 
@@ -160,52 +207,98 @@ static int open_door(struct net_listener *ln, const struct addrinfo *ai, int por
     return source_add(ln->loop, &d->source, EPOLLIN);
 }
 
-static const char *port_text(const char *port)
+const char *port_text(const char *port)
 {
     if (!port || strcmp(port, "amqp") == 0)
         return "5672";
     return strcmp(port, "amqps") == 0 ? "5671" : port;
 }
 
+// The addresses to bind, in the order in which the resolver has them.
+static int find_addresses(const struct net_listener_opts *opts, struct net_addresses *out,
+                          struct why *why)
+{
+    const char *host = opts->host && opts->host[0] ? opts->host : NULL;
+    struct addrinfo hints = {.ai_family = opts->family,
+                             .ai_socktype = SOCK_STREAM,
+                             .ai_flags = AI_PASSIVE | (opts->is_quick ? AI_NUMERICHOST : 0)};
+    struct addrinfo *found = NULL;
+    int err = getaddrinfo(host, port_text(opts->port), &hints, &found);
+
+    if (err == EAI_NONAME && host && opts->is_quick)
+        return ERR_AGAIN;
+    if (err != 0) {
+        why_set(why, "host '%s' port '%s': %s", host ? host : "", port_text(opts->port),
+                gai_strerror(err));
+        return ERR_INVALID;
+    }
+    out->count = 0;
+    for (struct addrinfo *ai = found; ai && out->count < SOCKETS_MAX; ai = ai->ai_next) {
+        memcpy(&out->at[out->count], ai->ai_addr, ai->ai_addrlen);
+        out->lengths[out->count++] = ai->ai_addrlen;
+    }
+    freeaddrinfo(found);
+    return 0;
+}
+
+// All on the port that the first one has.
+static int open_each(struct net_listener *ln, const struct net_addresses *addresses)
+{
+    int err = 0, port = 0;
+
+    for (int i = 0; i < addresses->count && err == 0; i++) {
+        err = open_door(ln, &addresses->at[i], addresses->lengths[i], port);
+        if (err == 0 && ln->door_count == 1)
+            port = net_listener_port(ln);
+    }
+    return err;
+}
+
+static void close_doors(struct net_listener *ln)
+{
+    while (ln->door_count > 0)
+        source_close(ln->loop, &ln->doors[--ln->door_count].source);
+}
+
+static int open_doors(struct net_listener *ln, const struct net_addresses *addresses,
+                      struct why *why)
+{
+    const char *host = ln->opts.host && ln->opts.host[0] ? ln->opts.host : "any address";
+    bool is_any_port = strcmp(port_text(ln->opts.port), "0") == 0;
+    int err = open_each(ln, addresses);
+
+    // A port that is free at the first address may be somebody's at the next one.
+    for (int i = 0; i < PORTS_TRIED && err < 0 && errno == EADDRINUSE && is_any_port; i++) {
+        close_doors(ln);
+        err = open_each(ln, addresses);
+    }
+    if (err == 0 && ln->door_count > 0)
+        return 0;
+    why_set(why, "cannot listen on %s port %s: %s", host, port_text(ln->opts.port),
+            strerror(errno));
+    return ERR_IO;
+}
+
 int net_listener_new(struct net_loop *l, const struct net_listener_opts *opts,
                      struct net_listener **out, struct why *why)
 {
     struct net_listener *ln = xcalloc(1, sizeof(*ln));
-    const char *host = opts->host && opts->host[0] ? opts->host : NULL;
-    struct addrinfo hints = {
-        .ai_family = opts->family, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
-    struct addrinfo *found = NULL;
-    int err = 0, port = 0;
+    struct net_addresses found = {.count = 0};
+    int err = 0;
 
     ln->loop = l;
     ln->opts = *opts;
     ln->opts.tls = net_tls_ref(opts->tls);
     ln->retry.kind = TIMER_LISTENER;
     list_init(&ln->on_waiting);
-    if (opts->is_adopting) {
-        *out = ln;
-        return 0;
-    }
-    err = getaddrinfo(host, port_text(opts->port), &hints, &found);
-    if (err != 0) {
-        why_set(why, "host '%s' port '%s': %s", host ? host : "", port_text(opts->port),
-                gai_strerror(err));
+    if (!opts->is_adopting && !opts->addresses)
+        err = find_addresses(opts, &found, why);
+    if (err == 0 && !opts->is_adopting)
+        err = open_doors(ln, opts->addresses ? opts->addresses : &found, why);
+    ln->opts.addresses = NULL; // they were lent
+    if (err < 0) {
         net_listener_free(ln);
-        return ERR_INVALID;
-    }
-    err = 0;
-    for (struct addrinfo *ai = found; ai && err == 0 && ln->door_count < SOCKETS_MAX;
-         ai = ai->ai_next) {
-        err = open_door(ln, ai, port);
-        if (err == 0 && ln->door_count == 1)
-            port = net_listener_port(ln);
-    }
-    freeaddrinfo(found);
-    if (err < 0 || ln->door_count == 0) {
-        why_set(why, "cannot listen on %s port %s: %s", host ? host : "any address",
-                port_text(opts->port), strerror(errno));
-        net_listener_free(ln);
-        return ERR_IO;
+        return err;
     }
     *out = ln;
     return 0;
@@ -218,11 +311,10 @@ void net_listener_free(struct net_listener *ln)
     list_for_each (node, &ln->loop->streams) {
         struct net_stream *s = list_entry(node, struct net_stream, on_loop);
 
-        if (s->listener == ln)
+        if (s->birth && s->birth->listener == ln)
             net_stream_drop(s, "the listener is gone");
     }
-    for (int i = 0; i < ln->door_count; i++)
-        source_close(ln->loop, &ln->doors[i].source);
+    close_doors(ln);
     heap_cancel(&ln->loop->timers, &ln->retry.timer);
     list_remove(&ln->on_waiting);
     net_tls_unref(ln->opts.tls);

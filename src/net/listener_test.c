@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fcntl.h>
+#include <netinet/tcp.h>
 #include <sys/resource.h>
 
 #include "net/rig_test.h"
@@ -151,6 +152,52 @@ TEST(handshakes_are_bounded_in_number_and_in_time)
     certs_end(&c);
 }
 
+// As rig_dial, from another address of this machine.
+static int dial_from(struct rig *r, uint32_t address)
+{
+    struct sockaddr_in from = {.sin_family = AF_INET, .sin_addr = {htonl(address)}};
+    struct sockaddr_in to = {.sin_family = AF_INET,
+                             .sin_port = htons((uint16_t)net_listener_port(r->listener)),
+                             .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    CHECK_EQ(bind(fd, (struct sockaddr *)&from, sizeof(from)), 0);
+    CHECK_EQ(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
+    return fd;
+}
+
+TEST(one_address_does_not_take_all_places_for_handshakes)
+{
+    struct certs c;
+    struct net_tls *t = server_profile(&c);
+    struct rig r;
+    int first, second, third, other;
+    char byte;
+
+    rig_begin(&r);
+    rig_listen(&r, (struct net_listener_opts){.tls = t, .pending_max = 5, .pending_of_one_max = 2});
+    net_tls_unref(t);
+    first = rig_dial(&r);
+    second = rig_dial(&r);
+    third = rig_dial(&r); // one too many
+    CHECK(rig_recv(&r, third, &byte, 1) <= 0);
+    other = dial_from(&r, INADDR_LOOPBACK + 10); // 127.0.0.11, no beginning of the other
+    rig_turn(&r);
+    CHECK(recv(other, &byte, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN);
+    close(first);
+    RIG_UNTIL(&r, r.accepts_failed == 1);
+    close(third);
+    third = rig_dial(&r); // there is a place again
+    rig_turn(&r);
+    CHECK(recv(third, &byte, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN);
+    close(second);
+    close(third);
+    close(other);
+    RIG_UNTIL(&r, r.accepts_failed == 4);
+    rig_end(&r);
+    certs_end(&c);
+}
+
 // Takes descriptors until `left` remain; returns how many were taken.
 static int use_up(int *fds, int max, int left)
 {
@@ -190,9 +237,39 @@ TEST(out_of_descriptors_it_keeps_what_it_has_and_takes_more_when_some_are_free)
         close(fds[--taken]);
     RIG_UNTIL(&r, r.end_count == 2); // noticed by itself
     CHECK(list_empty(&r.loop->waiting_listeners));
+    CHECK_EQ(r.pauses, 1); // however often it has tried since
+    CHECK_HAS(r.pause_why, "open files");
+    CHECK_EQ(r.resumes, 0); // it may not last
+    RIG_UNTIL(&r, r.resumes == 1);
+    CHECK_EQ(r.pauses, 1);
     while (taken > 0)
         close(fds[--taken]);
     setrlimit(RLIMIT_NOFILE, &old);
+    close(first);
+    close(second);
+    rig_end(&r);
+}
+
+TEST(out_of_memory_it_keeps_what_it_has_and_takes_more_when_there_is_some)
+{
+    int first, second;
+    struct rig r;
+
+    rig_begin(&r);
+    rig_listen(&r, (struct net_listener_opts){0});
+    first = rig_dial(&r);
+    RIG_UNTIL(&r, r.end_count == 1);
+    r.is_full = true;
+    second = rig_dial(&r);
+    RIG_UNTIL(&r, r.pauses == 1);
+    CHECK_HAS(r.pause_why, "memory");
+    CHECK_EQ(send(first, "still", 5, 0), 5);
+    RIG_UNTIL(&r, r.ends[0].got_len == 5);
+    CHECK_EQ(r.end_count, 1);
+    r.is_full = false;
+    RIG_UNTIL(&r, r.end_count == 2);
+    RIG_UNTIL(&r, r.resumes == 1);
+    CHECK_EQ(r.pauses, 1);
     close(first);
     close(second);
     rig_end(&r);
@@ -259,6 +336,110 @@ static void free_victim(struct rig *r)
     victim = NULL;
 }
 
+// Of the one socket of this process that listens.
+static uint32_t backlog_in_use(void)
+{
+    struct tcp_info info = {0};
+    socklen_t len;
+    int listens;
+
+    for (int fd = 3; fd < 256; fd++) {
+        len = sizeof(listens);
+        if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) < 0 || !listens)
+            continue;
+        len = sizeof(info);
+        CHECK_EQ(getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len), 0);
+        return info.tcpi_sacked; // which is what it means for a socket that listens
+    }
+    return 0;
+}
+
+// Whoever does not fit in comes back a second later.
+TEST(as_many_as_the_system_allows_wait_to_be_accepted)
+{
+    static const int backlogs[] = {0, 7};
+    FILE *f = fopen("/proc/sys/net/core/somaxconn", "re");
+    unsigned most = 0;
+
+    CHECK(f && fscanf(f, "%u", &most) == 1);
+    fclose(f);
+    for (size_t i = 0; i < 2; i++) {
+        struct rig r;
+
+        rig_begin(&r);
+        rig_listen(&r, (struct net_listener_opts){.backlog = backlogs[i]});
+        CHECK_EQ(backlog_in_use(), backlogs[i] ? (unsigned)backlogs[i] : most);
+        rig_end(&r);
+    }
+}
+
+struct search {
+    struct rig *rig;
+    int count;
+    char why[100];
+};
+
+static void search_ended(void *user, const struct net_addresses *addresses, const char *why,
+                         struct mono now)
+{
+    struct search *s = user;
+
+    (void)now;
+    s->count++;
+    if (addresses)
+        rig_listen(s->rig, (struct net_listener_opts){.host = "a name", .addresses = addresses});
+    else
+        snprintf(s->why, sizeof(s->why), "%s", why);
+}
+
+TEST(a_name_to_listen_on_is_found_by_a_helper_where_the_loop_must_not_wait)
+{
+    static const char *const hosts[] = {"127.0.0.2+127.0.0.1.test", "no..such"};
+
+    for (size_t i = 0; i < 2; i++) {
+        struct net_listener_opts opts = {.host = hosts[i], .port = "0", .is_quick = true};
+        struct net_listener *none = NULL;
+        struct why why = {""};
+        struct rig r;
+        struct search s = {.rig = &r};
+
+        rig_begin(&r);
+        CHECK_EQ(net_listener_new(r.loop, &opts, &none, &why), ERR_AGAIN);
+        net_name_find(r.loop, hosts[i], "0", search_ended, &s);
+        CHECK_EQ(s.count, 0);
+        RIG_UNTIL(&r, s.count == 1);
+        CHECK_EQ(r.listener != NULL, i == 0);
+        if (i == 0) { // the first address has chosen the port, the second has it too
+            int fd = rig_dial(&r);
+
+            RIG_UNTIL(&r, r.end_count == 1);
+            close(fd);
+        } else {
+            CHECK(strlen(s.why) > 0);
+        }
+        rig_end(&r);
+    }
+}
+
+TEST(the_loop_goes_on_while_a_name_to_listen_on_is_looked_up)
+{
+    struct rig r;
+    struct search s = {.rig = &r};
+    struct net_name *name;
+
+    rig_begin(&r);
+    name = net_name_find(r.loop, "slow.test", "0", search_ended, &s);
+    sem_wait(&names_asked);
+    CHECK_IDLE(&r);
+    net_name_cancel(name);
+    for (int i = 0; i < 2; i++)
+        sem_post(&names_answer);
+    sem_wait(&names_asked);
+    RIG_UNTIL(&r, r.loop->lookup_count == 0);
+    CHECK_EQ(s.count, 0);
+    rig_end(&r);
+}
+
 TEST(a_listener_may_be_freed_in_the_turn_in_which_somebody_came)
 {
     struct net_listener *one, *two;
@@ -315,8 +496,13 @@ TEST_MAIN(CASE(port_0_is_a_free_one_and_the_number_is_told),
           CASE(what_cannot_be_listened_on_is_told_in_words),
           CASE(an_engine_that_is_not_given_closes_the_connection),
           CASE(handshakes_are_bounded_in_number_and_in_time),
+          CASE(one_address_does_not_take_all_places_for_handshakes),
           CASE(out_of_descriptors_it_keeps_what_it_has_and_takes_more_when_some_are_free),
+          CASE(out_of_memory_it_keeps_what_it_has_and_takes_more_when_there_is_some),
           CASE(a_descriptor_that_one_of_its_own_gives_back_is_used_at_once),
           CASE(a_loop_that_cannot_be_made_says_so_and_closes_nothing_of_others),
+          CASE(as_many_as_the_system_allows_wait_to_be_accepted),
+          CASE(a_name_to_listen_on_is_found_by_a_helper_where_the_loop_must_not_wait),
+          CASE(the_loop_goes_on_while_a_name_to_listen_on_is_looked_up),
           CASE(a_listener_may_be_freed_in_the_turn_in_which_somebody_came),
           CASE(a_listener_that_goes_drops_its_handshakes_and_keeps_its_streams))

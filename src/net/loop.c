@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <assert.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -15,7 +16,8 @@
 //   loop.c       waiting, timers, the order of a turn
 //   stream.c     a connected socket and the engine behind it; plain and TLS
 //   tls.c        profiles, certificates, words for what went wrong
-//   listener.c   sockets that accept; connector.c  connections that are kept up; resolve.c  names
+//   listener.c   sockets that accept; resolve.c  names
+//   connector.c  connections that are kept up; race.c  which of several places answers first
 //   dial.c       connections that are made once
 //
 // The loop owns everything made on it. Streams, listeners and connectors are sources: the first
@@ -23,13 +25,13 @@
 // asked for only while a socket takes less than there is. A stream that ends is unhooked at once
 // and freed at the end of the turn, so callbacks may drop anything.
 
-enum { EVENTS = 256 };
+enum { EVENTS = 256, EVENTS_MAX = 0x7fffffff };
 
 int source_add(struct net_loop *l, struct source *s, uint32_t events)
 {
     struct epoll_event ev = {.events = events, .data.ptr = s};
 
-    s->armed = events;
+    s->armed = events & EVENTS_MAX;
     return epoll_ctl(l->epoll, EPOLL_CTL_ADD, s->fd, &ev) < 0 ? ERR_IO : 0;
 }
 
@@ -41,7 +43,7 @@ int source_arm(struct net_loop *l, struct source *s, uint32_t events)
         return 0;
     if (epoll_ctl(l->epoll, s->is_removed ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, s->fd, &ev) < 0)
         return ERR_IO;
-    s->armed = events;
+    s->armed = events & EVENTS_MAX;
     s->is_removed = false;
     return 0;
 }
@@ -90,10 +92,11 @@ static void lookups_ready(struct source *self, uint32_t events)
             l->lookup_count--;
             if (found->target)
                 target_looked_up(found->target, found);
-            if (found->connector)
-                connector_looked_up(found);
-            else
-                lookup_free(found);
+            if (found->name)
+                name_looked_up(found->name, found);
+            if (found->way)
+                race_looked_up(found);
+            lookup_free(found);
         }
     } while (!mailbox_sleep(&l->answers->box));
 }
@@ -126,6 +129,7 @@ int net_loop_new(const struct net_hooks *hooks, size_t scratch_len, struct net_l
     list_init(&l->streams);
     list_init(&l->dead);
     list_init(&l->waiting_listeners);
+    l->rest_timer.kind = TIMER_REST;
     l->now = mono_now();
     l->epoll = epoll_create1(EPOLL_CLOEXEC);
     l->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -188,6 +192,61 @@ void net_loop_free(struct net_loop *l)
     free(l);
 }
 
+static void count_work(struct net_loop *l)
+{
+    int64_t ms = mono_ms_between(l->work_since, l->now);
+
+    if (ms < REST_MS)
+        return;
+    l->work_before = ms < 2 * REST_MS ? l->work : 0;
+    l->work = 0;
+    l->work_since = l->now;
+}
+
+static void rest_later(struct net_loop *l)
+{
+    l->work = l->work_before = 0;
+    l->work_since = l->now;
+    l->rests = 2;
+    heap_set(&l->timers, &l->rest_timer.timer, mono_add_ms(l->now, REST_MS));
+}
+
+// Little work for a long time is no load: who rests from that keeps resting while clients wait.
+void net_loop_worked(struct net_loop *l, size_t work)
+{
+    count_work(l);
+    l->work += work;
+    if (l->work >= REST_WORK && l->rests < 2)
+        rest_later(l);
+}
+
+// Memory goes back when load goes, and once more when what is kept for a while after it has gone.
+static void maybe_rest(struct net_loop *l)
+{
+    bool is_busy, is_quiet;
+
+    count_work(l);
+    is_busy = l->work >= REST_WORK || l->work_before >= REST_WORK;
+    is_quiet = l->work + l->work_before < QUIET_WORK;
+    if (is_busy) {
+        rest_later(l);
+        return;
+    }
+    if (l->rests > 1 || !is_quiet)
+        heap_set(&l->timers, &l->rest_timer.timer, mono_add_ms(l->now, REST_AGAIN_MS));
+    if (l->rests == 0 && !is_quiet)
+        return; // only the quiet is waited for
+    if (l->rests > 0)
+        l->rests--;
+    mem_forget(l->scratch, l->scratch_len);
+    mem_forget(l->plain, l->scratch_len + RECORD_MAX);
+    mem_forget(l->cipher_out, l->cipher_out_size);
+    free(l->cipher_spare);
+    l->cipher_spare = NULL;
+    if (l->hooks.rest)
+        l->hooks.rest(l->hooks.user, is_quiet);
+}
+
 static void fire(struct net_loop *l, struct timer *t)
 {
     struct loop_timer *lt = (struct loop_timer *)(void *)t;
@@ -210,8 +269,14 @@ static void fire(struct net_loop *l, struct timer *t)
     case TIMER_CONNECTOR:
         connector_timer(lt);
         break;
+    case TIMER_RACE:
+        race_timer(lt);
+        break;
     case TIMER_DIAL:
         dial_timer(lt);
+        break;
+    case TIMER_REST:
+        maybe_rest(l);
         break;
     }
 }
@@ -224,11 +289,25 @@ static void take_mail(struct net_loop *l)
         l->mail(l->mail_user, m, l->now);
 }
 
+// Kernels before 5.11, and some sandboxes, know only whole milliseconds.
+static int wait_until(struct net_loop *l, struct epoll_event *events, const struct timespec *left)
+{
+    int count = l->is_coarse ? -1 : epoll_pwait2(l->epoll, events, EVENTS, left, NULL);
+    int64_t ms = -1;
+
+    if (!l->is_coarse && (count >= 0 || (errno != ENOSYS && errno != EPERM)))
+        return count;
+    l->is_coarse = true;
+    if (left) // not too early
+        ms = (int64_t)left->tv_sec * 1000 + (left->tv_nsec + NS_PER_MS - 1) / NS_PER_MS;
+    return epoll_wait(l->epoll, events, EVENTS, ms > INT_MAX ? INT_MAX : (int)ms);
+}
+
 static int wait_for_events(struct net_loop *l, struct mono until, struct epoll_event *events)
 {
     struct mono at = mono_min(until, heap_deadline(&l->timers));
     struct timespec ts, *timeout = NULL;
-    bool may_sleep = list_empty(&l->to_read) && list_empty(&l->read_later) &&
+    bool may_sleep = !l->is_unfinished && list_empty(&l->to_read) && list_empty(&l->read_later) &&
                      list_empty(&l->to_write) && (!l->mailbox || mailbox_sleep(l->mailbox));
     int count;
 
@@ -240,7 +319,7 @@ static int wait_for_events(struct net_loop *l, struct mono until, struct epoll_e
         ts = (struct timespec){left / NS_PER_S, left % NS_PER_S};
         timeout = &ts;
     }
-    count = epoll_pwait2(l->epoll, events, EVENTS, timeout, NULL);
+    count = wait_until(l, events, timeout);
     if (l->mailbox && may_sleep)
         mailbox_wake(l->mailbox);
     return count;
@@ -254,6 +333,7 @@ void net_loop_turn(struct net_loop *l, struct mono until)
     struct timer *t;
 
     l->now = mono_now();
+    l->is_unfinished = false;
     take_mail(l);
     list_init(&again);
     while ((node = list_pop(&l->to_read)) != NULL)
@@ -291,6 +371,11 @@ void net_loop_stop(struct net_loop *l)
 
     __atomic_store_n(&l->stopping, true, __ATOMIC_RELAXED);
     (void)!write(l->wake_fd, &one, sizeof(one));
+}
+
+void net_loop_again(struct net_loop *l)
+{
+    l->is_unfinished = true;
 }
 
 struct mono net_loop_now(const struct net_loop *l)

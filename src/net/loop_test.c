@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <pthread.h>
+#include <signal.h>
 #include <sys/eventfd.h>
 
 #include "net/rig_test.h"
@@ -47,6 +48,38 @@ TEST(timers_fire_in_the_order_of_their_deadlines_and_once)
     CHECK_STR(str_of(log.text), "dab");
     net_loop_turn(l, mono_add_ms(mono_now(), 5));
     CHECK_STR(str_of(log.text), "dab");
+    net_loop_free(l);
+}
+
+TEST(where_the_kernel_waits_for_milliseconds_only_nothing_fires_early_or_never)
+{
+    struct log log = {.text = ""};
+    struct net_loop *l = NULL;
+    struct mono at = {mono_now().ns + 2 * NS_PER_MS + 300000};
+
+    noted = &log;
+    CHECK_EQ(net_loop_new(&(struct net_hooks){0}, 65536, &l), 0);
+    l->is_coarse = true;
+    log.timers[0] = (struct net_timer){.fire = fired, .user = (void *)(uintptr_t) "a"};
+    net_timer_set(l, &log.timers[0], at);
+    net_loop_turn(l, MONO_NEVER); // one turn: it has waited long enough
+    CHECK_STR(str_of(log.text), "a");
+    CHECK(!mono_before(mono_now(), at));
+    net_loop_stop(l);
+    net_loop_turn(l, MONO_NEVER); // woken, not asleep for ever
+    net_loop_free(l);
+}
+
+TEST(a_loop_that_has_more_to_do_does_not_wait)
+{
+    struct net_loop *l = NULL;
+    struct mono later = mono_add_ms(mono_now(), 20), far = mono_add_ms(mono_now(), 60000);
+
+    CHECK_EQ(net_loop_new(&(struct net_hooks){0}, 65536, &l), 0);
+    net_loop_again(l);
+    net_loop_turn(l, far); // does not take a minute
+    net_loop_turn(l, later);
+    CHECK(!mono_before(mono_now(), later)); // that was once
     net_loop_free(l);
 }
 
@@ -245,10 +278,127 @@ TEST(the_end_of_the_loop_ends_every_stream)
     rig_end(&r);
 }
 
+static void count_rest(void *user, bool is_quiet)
+{
+    CHECK(is_quiet);
+    (*(int *)user)++;
+}
+
+struct rests {
+    int quiet, other;
+};
+
+static void tell_rest(void *user, bool is_quiet)
+{
+    struct rests *told = user;
+
+    told->quiet += is_quiet;
+    told->other += !is_quiet;
+}
+
+TEST(a_loop_rests_when_it_has_little_to_do_after_much)
+{
+    int rests = 0;
+    struct net_loop *l = NULL;
+    struct mono began = mono_now();
+
+    CHECK_EQ(net_loop_new(&(struct net_hooks){.user = &rests, .rest = count_rest}, 65536, &l), 0);
+    net_loop_worked(l, REST_WORK - 1);
+    CHECK_EQ(heap_deadline(&l->timers).ns, MONO_NEVER.ns);
+    net_loop_worked(l, 1);
+    net_loop_worked(l, REST_WORK); // and it goes on
+    net_loop_turn(l, MONO_NEVER);
+    CHECK_EQ(rests, 0);
+    while (rests == 0)
+        net_loop_turn(l, MONO_NEVER);
+    CHECK(mono_ms_between(began, mono_now()) >= 2 * REST_MS - 1);
+    while (rests == 1) // for what is kept a while after the load
+        net_loop_turn(l, MONO_NEVER);
+    CHECK(mono_ms_between(began, mono_now()) >= 2 * REST_MS + REST_AGAIN_MS - 1);
+    CHECK_EQ(rests, 2);
+    CHECK_EQ(heap_deadline(&l->timers).ns, MONO_NEVER.ns);
+    net_loop_free(l);
+}
+
+TEST(little_work_for_a_long_time_is_nothing_to_rest_from)
+{
+    struct net_loop *l = NULL;
+
+    CHECK_EQ(net_loop_new(&(struct net_hooks){0}, 65536, &l), 0);
+    for (int half_seconds = 0; half_seconds < 20; half_seconds++) {
+        net_loop_worked(l, REST_WORK / 3);
+        CHECK_EQ(heap_deadline(&l->timers).ns, MONO_NEVER.ns);
+        l->now = mono_add_ms(l->now, REST_MS / 2);
+    }
+    net_loop_free(l);
+}
+
+TEST(who_is_at_work_while_resting_keeps_what_it_works_with)
+{
+    struct rests told = {0, 0};
+    struct net_loop *l = NULL;
+
+    CHECK_EQ(net_loop_new(&(struct net_hooks){.user = &told, .rest = tell_rest}, 65536, &l), 0);
+    net_loop_worked(l, REST_WORK);
+    net_loop_worked(l, QUIET_WORK);
+    while (told.quiet + told.other == 0)
+        net_loop_turn(l, MONO_NEVER);
+    CHECK(told.other == 1 && told.quiet == 0);
+    l->rests = 0; // as after the second time
+    net_loop_worked(l, QUIET_WORK);
+    heap_set(&l->timers, &l->rest_timer.timer, l->now);
+    net_loop_turn(l, l->now);
+    CHECK(told.other == 1 && told.quiet == 0); // it is told nothing more …
+    CHECK(heap_deadline(&l->timers).ns != MONO_NEVER.ns);
+    l->work = l->work_before = 0;
+    heap_set(&l->timers, &l->rest_timer.timer, l->now);
+    net_loop_turn(l, l->now);
+    CHECK(told.other == 1 && told.quiet == 1); // … until it is quiet
+    CHECK_EQ(heap_deadline(&l->timers).ns, MONO_NEVER.ns);
+    net_loop_free(l);
+}
+
+static void caught(void *user, int number, struct mono now)
+{
+    (void)now;
+    note(user, number == SIGTERM ? 't' : number == SIGHUP ? 'h' : '?');
+}
+
+TEST(signals_are_told_in_the_loop_and_do_nothing_else)
+{
+    static const int numbers[] = {SIGTERM, SIGHUP, 0};
+    struct net_signals *signals = NULL;
+    struct log log = {.text = ""};
+    struct net_loop *l = NULL;
+
+    CHECK_EQ(net_loop_new(&(struct net_hooks){0}, 65536, &l), 0);
+    CHECK_EQ(net_signals_new(l, numbers, caught, &log, &signals, NULL), 0);
+    raise(SIGPIPE);
+    raise(SIGTERM);
+    CHECK_STR(str_of(log.text), "");
+    net_loop_turn(l, MONO_NEVER);
+    CHECK_STR(str_of(log.text), "t");
+    raise(SIGTERM);
+    raise(SIGHUP);
+    net_loop_turn(l, MONO_NEVER);
+    CHECK(strlen(log.text) == 3 && strchr(log.text, 'h')); // in whatever order
+    net_signals_free(signals);
+    raise(SIGHUP);
+    net_loop_turn(l, mono_add_ms(mono_now(), 5));
+    CHECK_EQ(strlen(log.text), 3);
+    net_loop_free(l);
+}
+
 TEST_MAIN(CASE(timers_fire_in_the_order_of_their_deadlines_and_once),
+          CASE(where_the_kernel_waits_for_milliseconds_only_nothing_fires_early_or_never),
+          CASE(a_loop_that_has_more_to_do_does_not_wait),
           CASE(a_watch_tells_when_its_descriptor_can_be_read),
           CASE(a_watch_may_be_freed_by_another_in_the_same_turn),
           CASE(mail_of_other_threads_wakes_the_loop_and_comes_in_order),
           CASE(a_loop_that_sleeps_is_stopped_from_outside),
           CASE(one_busy_stream_does_not_keep_others_from_their_turn),
-          CASE(the_end_of_the_loop_ends_every_stream))
+          CASE(the_end_of_the_loop_ends_every_stream),
+          CASE(a_loop_rests_when_it_has_little_to_do_after_much),
+          CASE(little_work_for_a_long_time_is_nothing_to_rest_from),
+          CASE(who_is_at_work_while_resting_keeps_what_it_works_with),
+          CASE(signals_are_told_in_the_loop_and_do_nothing_else))

@@ -2,15 +2,19 @@
 // A resolver for tests: this program's getaddrinfo() stands in front of the system's. A name of
 // addresses with '+' between them, as "192.0.2.1+127.0.0.1.test", has those, in that order. The
 // answer to "slow.test" comes when names_answer is posted, twice: with and without AI_ADDRCONFIG.
+// While names_are_out there is no answer but "try again". names_count: of questions.
 #pragma once
 
 #include <dlfcn.h>
 #include <netdb.h>
 #include <semaphore.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 static sem_t names_asked, names_answer; // zeroed memory is a semaphore at 0
+static atomic_int names_count;
+static atomic_bool names_are_out;
 
 static inline bool is_ours(const char *host)
 {
@@ -35,6 +39,9 @@ int getaddrinfo(const char *host, const char *port, const struct addrinfo *hints
         return system_one(host, port, hints, found);
     if (hints->ai_flags & AI_NUMERICHOST)
         return EAI_NONAME;
+    atomic_fetch_add(&names_count, 1);
+    if (atomic_load(&names_are_out))
+        return EAI_AGAIN;
     if (strcmp(host, "slow.test") == 0) {
         sem_post(&names_asked);
         sem_wait(&names_answer);

@@ -103,7 +103,7 @@ void lookup_free(struct lookup *l)
 }
 
 // Families in turn, as the resolver ordered them.
-void addresses_take(struct addresses *out, const struct addrinfo *found)
+void addresses_take(struct net_addresses *out, const struct addrinfo *found)
 {
     const struct addrinfo *a = found, *b = found;
     int first_family = found ? found->ai_family : AF_UNSPEC;
@@ -127,7 +127,7 @@ void addresses_take(struct addresses *out, const struct addrinfo *found)
 }
 
 // False when the host is a name.
-bool addresses_of_number(struct addresses *out, const char *host, const char *port)
+bool addresses_of_number(struct net_addresses *out, const char *host, const char *port)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST};
     struct addrinfo *found = NULL;
@@ -137,6 +137,48 @@ bool addresses_of_number(struct addresses *out, const char *host, const char *po
     addresses_take(out, found);
     freeaddrinfo(found);
     return true;
+}
+
+struct net_name {
+    struct net_loop *loop;
+    struct lookup *lookup;
+    void (*found)(void *user, const struct net_addresses *addresses, const char *why,
+                  struct mono now);
+    void *user;
+};
+
+struct net_name *net_name_find(struct net_loop *l, const char *host, const char *port,
+                               void (*found)(void *user, const struct net_addresses *addresses,
+                                             const char *why, struct mono now),
+                               void *user)
+{
+    struct net_name *n = xcalloc(1, sizeof(*n));
+
+    *n = (struct net_name){l, lookup_start(l, host, port_text(port), AF_UNSPEC), found, user};
+    n->lookup->name = n;
+    return n;
+}
+
+void net_name_cancel(struct net_name *n)
+{
+    if (!n)
+        return;
+    n->lookup->name = NULL;
+    free(n);
+}
+
+void name_looked_up(struct net_name *n, const struct lookup *l)
+{
+    struct net_name was = *n;
+    struct net_addresses addresses;
+
+    free(n);
+    if (l->error != 0) {
+        was.found(was.user, NULL, gai_strerror(l->error), was.loop->now);
+        return;
+    }
+    addresses_take(&addresses, l->result);
+    was.found(was.user, &addresses, NULL, was.loop->now);
 }
 
 // A peer that is gone without a word is noticed after `seconds` and about half as much again.

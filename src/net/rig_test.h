@@ -41,6 +41,9 @@ struct rig {
     struct net_listener *listener;
     struct net_connector *connector;
     bool refuses, echoes; // of ends to come
+    bool is_full;         // no memory for more
+    int pauses, resumes;  // of accepting
+    char pause_why[100];
     int accepts_failed, connects_failed;
     char accept_why[400], connect_why[400];
     char accept_peer[64];
@@ -178,6 +181,22 @@ static inline void rig_accept_failed(void *user, const struct net_peer *peer, co
     snprintf(r->accept_why, sizeof(r->accept_why), "%s", why);
 }
 
+static inline bool rig_is_full(void *user)
+{
+    return ((struct rig *)user)->is_full;
+}
+
+static inline void rig_paused(void *user, const char *why, struct mono now)
+{
+    struct rig *r = user;
+
+    (void)now;
+    r->pauses += why != NULL;
+    r->resumes += why == NULL;
+    if (why)
+        snprintf(r->pause_why, sizeof(r->pause_why), "%s", why);
+}
+
 static inline void rig_connect_failed(void *user, const char *why, struct mono now)
 {
     struct rig *r = user;
@@ -246,7 +265,11 @@ static inline void rig_listen(struct rig *r, struct net_listener_opts opts)
 
     opts.host = opts.host ? opts.host : "127.0.0.1";
     opts.port = opts.port ? opts.port : "0";
-    opts.accept = (struct net_accept){.ready = rig_ready, .failed = rig_accept_failed, .user = r};
+    opts.accept = (struct net_accept){.ready = rig_ready,
+                                      .failed = rig_accept_failed,
+                                      .is_full = rig_is_full,
+                                      .paused = rig_paused,
+                                      .user = r};
     if (net_listener_new(r->loop, &opts, &r->listener, &why) < 0)
         fail_msg("%s", why.text);
 }
@@ -262,6 +285,40 @@ static inline void rig_connect(struct rig *r, struct net_connector_opts opts)
     opts.connect = (struct net_connect){rig_connected, rig_connect_failed, r};
     if (net_connector_new(r->loop, &opts, &r->connector, &why) < 0)
         fail_msg("%s", why.text);
+}
+
+// An address that answers nothing: a listening socket whose queue is full.
+struct silent {
+    int door, queue[4];
+    char port[16];
+};
+
+static inline void silent_begin(struct silent *s, const char *host, const char *port)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST}, *at = NULL;
+    struct sockaddr_in6 sa = {0}; // of either family: the port is at the same place
+    socklen_t len = sizeof(sa);
+    int one = 1;
+
+    CHECK_EQ(getaddrinfo(host, port, &hints, &at), 0);
+    s->door = socket(at->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    CHECK_EQ(setsockopt(s->door, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)), 0);
+    CHECK_EQ(bind(s->door, at->ai_addr, at->ai_addrlen), 0);
+    CHECK_EQ(listen(s->door, 0), 0);
+    CHECK_EQ(getsockname(s->door, (struct sockaddr *)&sa, &len), 0);
+    snprintf(s->port, sizeof(s->port), "%d", ntohs(sa.sin6_port));
+    for (int i = 0; i < 4; i++) {
+        s->queue[i] = socket(at->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        (void)!connect(s->queue[i], (struct sockaddr *)&sa, len);
+    }
+    freeaddrinfo(at);
+}
+
+static inline void silent_end(struct silent *s)
+{
+    for (int i = 0; i < 4; i++)
+        close(s->queue[i]);
+    close(s->door);
 }
 
 // A plain blocking-when-needed socket to the listener, outside of the loop.

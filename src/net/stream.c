@@ -23,7 +23,7 @@ struct net_stream *stream_new(struct net_loop *l, int fd)
 {
     struct net_stream *s = xcalloc(1, sizeof(*s));
 
-    s->peer = xcalloc(1, sizeof(*s->peer));
+    s->birth = xcalloc(1, sizeof(*s->birth));
     s->source.fd = fd;
     s->source.is_removed = true; // not in epoll yet
     s->loop = l;
@@ -37,8 +37,7 @@ struct net_stream *stream_new(struct net_loop *l, int fd)
 void stream_free(struct net_stream *s)
 {
     SSL_free(s->ssl);
-    free(s->peer);
-    net_tls_unref(s->tls);
+    net_stream_forget_peer(s);
     free(s->pending);
     free(s);
 }
@@ -66,23 +65,25 @@ void stream_names(struct net_stream *s)
     socklen_t len = sizeof(sa);
 
     if (getpeername(s->source.fd, (struct sockaddr *)&sa, &len) == 0)
-        address_text(&sa, s->peer->host, sizeof(s->peer->host));
+        address_text(&sa, s->birth->peer.host, sizeof(s->birth->peer.host));
     len = sizeof(sa);
     if (getsockname(s->source.fd, (struct sockaddr *)&sa, &len) == 0)
-        address_text(&sa, s->peer->local, sizeof(s->peer->local));
+        address_text(&sa, s->birth->peer.local, sizeof(s->birth->peer.local));
 }
 
 const struct net_peer *net_stream_peer(const struct net_stream *s)
 {
     static const struct net_peer nobody;
 
-    return s->peer ? s->peer : &nobody;
+    return s->birth ? &s->birth->peer : &nobody;
 }
 
 void net_stream_forget_peer(struct net_stream *s)
 {
-    free(s->peer);
-    s->peer = NULL;
+    if (s->birth)
+        net_tls_unref(s->birth->tls);
+    free(s->birth);
+    s->birth = NULL;
 }
 
 // ---------------------------------------------------------------------------------------- ending
@@ -92,6 +93,7 @@ static void unhook(struct net_stream *s)
     struct net_loop *l = s->loop;
 
     s->state = STREAM_CLOSED;
+    net_loop_worked(l, STREAM_WORK);
     list_remove(&s->on_write);
     list_remove(&s->on_read);
     heap_cancel(&l->timers, &s->timer.timer);
@@ -110,12 +112,14 @@ static void fail(struct net_stream *s, const char *why)
         return;
     if (!s->engine) {
         unhook(s);
-        if (s->listener)
+        if (s->birth && s->birth->listener)
             listener_stream_failed(s, why);
-        else if (s->dial)
+        else if (s->birth && s->birth->dial)
             dial_stream_failed(s, why);
+        else if (s->birth && s->birth->attempt)
+            race_stream_failed(s, why);
         else if (connector)
-            connector_stream_failed(s, why);
+            connector_stream_lost(connector);
         return;
     }
     unhook(s);
@@ -186,7 +190,7 @@ static void keep(struct net_stream *s, const uint8_t *data, size_t len)
     memcpy(rest + before, data, len);
     forget_pending(s);
     s->pending = rest;
-    s->pending_len = before + len;
+    s->pending_len = (uint32_t)(before + len);
     s->pending_at = 0;
     want_out(s, true);
 }
@@ -198,8 +202,8 @@ static void keep_in_place(struct net_stream *s, size_t at, size_t len)
 
     s->pending = l->cipher_out;
     s->is_pending_loops = true;
-    s->pending_at = at;
-    s->pending_len = len;
+    s->pending_at = (uint32_t)at;
+    s->pending_len = (uint32_t)len;
     l->cipher_out = l->cipher_spare;
     l->cipher_out_size = l->cipher_out ? cipher_size(l) : 0;
     l->cipher_spare = NULL;
@@ -241,7 +245,7 @@ static bool send_pending(struct net_stream *s)
         return false;
     }
     if (n > 0)
-        s->pending_at += (size_t)n;
+        s->pending_at += (uint32_t)n;
     if (s->pending_at < s->pending_len)
         return false;
     forget_pending(s);
@@ -264,6 +268,15 @@ static size_t next_record(struct net_loop *l, const struct buf *out, const uint8
     return buf_copy(out, 0, l->gather, RECORD_MAX);
 }
 
+// OpenSSL keeps no buffer for a stream at rest. While more records follow, it keeps the one it has.
+static void more_follow(struct net_stream *s, bool more)
+{
+    if (more)
+        SSL_clear_mode(s->ssl, SSL_MODE_RELEASE_BUFFERS);
+    else
+        SSL_set_mode(s->ssl, SSL_MODE_RELEASE_BUFFERS);
+}
+
 static void flush_tls(struct net_stream *s, struct buf *out)
 {
     struct net_loop *l = s->loop;
@@ -275,8 +288,10 @@ static void flush_tls(struct net_stream *s, struct buf *out)
         while (out->len > 0 && l->cipher_out_len + RECORD_MAX + RECORD_EXTRA <= cipher_size(l)) {
             const uint8_t *data;
             size_t len = next_record(l, out, &data);
-            int n = SSL_write(s->ssl, data, (int)len); // less where the peer wants small records
+            int n;
 
+            more_follow(s, len < out->len);
+            n = SSL_write(s->ssl, data, (int)len); // less where the peer wants small records
             if (n <= 0) {
                 char why[256];
 
@@ -455,8 +470,11 @@ static bool decrypt(struct net_stream *s)
     char why[256];
 
     while (s->state == STREAM_RUNNING) {
-        int n = SSL_read(s->ssl, l->plain + len, RECORD_MAX);
-        int err = n > 0 ? SSL_ERROR_NONE : SSL_get_error(s->ssl, n);
+        int n, err;
+
+        more_follow(s, l->cipher_in_len > 0);
+        n = SSL_read(s->ssl, l->plain + len, RECORD_MAX);
+        err = n > 0 ? SSL_ERROR_NONE : SSL_get_error(s->ssl, n);
 
         if (n > 0)
             len += (size_t)n;
@@ -491,12 +509,12 @@ static void run(struct net_stream *s)
 {
     s->state = STREAM_RUNNING;
     heap_cancel(&s->loop->timers, &s->timer.timer);
-    if (s->listener)
+    if (s->birth->listener)
         listener_stream_ready(s);
-    else if (s->dial)
+    else if (s->birth->dial)
         dial_stream_ready(s);
     else
-        connector_stream_ready(s);
+        race_stream_ready(s);
     if (s->state != STREAM_RUNNING)
         return;
     if (!s->engine) {
@@ -526,13 +544,15 @@ static void handshake(struct net_stream *s)
     char why[256];
 
     if (n == 1) {
+        net_loop_worked(l, NET_HANDSHAKE_WORK);
         if (!flush_cipher(s))
             return;
         tls_describe(s);
         run(s);
         return;
     }
-    if (err == SSL_ERROR_WANT_READ && (s->connector || s->handshake_bytes <= HANDSHAKE_BYTES_MAX)) {
+    if (err == SSL_ERROR_WANT_READ &&
+        (s->birth->attempt || s->birth->dial || s->birth->handshake_bytes <= HANDSHAKE_BYTES_MAX)) {
         flush_cipher(s);
         return;
     }
@@ -556,11 +576,12 @@ static bool received(struct net_stream *s, size_t len)
     }
     l->cipher_in = l->scratch;
     l->cipher_in_len = len;
-    s->handshake_bytes += s->state == STREAM_HANDSHAKE ? len : 0;
-    if (s->state == STREAM_HANDSHAKE)
+    if (s->state == STREAM_HANDSHAKE) {
+        s->birth->handshake_bytes += (uint32_t)len;
         handshake(s);
-    else
+    } else {
         decrypt(s);
+    }
     l->cipher_in_len = 0;
     return s->state != STREAM_CLOSED;
 }
@@ -576,7 +597,7 @@ static bool sniff(struct net_stream *s)
     if (n <= 0)
         return false;
     if (first == 0x16) {
-        s->ssl = tls_ssl_new(s->tls, s);
+        s->ssl = tls_ssl_new(s->birth->tls, s);
         s->state = STREAM_HANDSHAKE;
     } else {
         run(s);
@@ -590,8 +611,12 @@ static size_t wanted(struct net_stream *s)
     struct net_loop *l = s->loop;
     size_t room = l->scratch_len;
 
-    if (s->state != STREAM_RUNNING || s->is_ended)
-        return s->is_ended ? 0 : room;
+    if (s->is_ended)
+        return 0;
+    if (s->state == STREAM_HANDSHAKE) // what comes behind it, the engine may have no room for
+        return HANDSHAKE_BYTES_MAX;
+    if (s->state != STREAM_RUNNING)
+        return room;
     if (s->ops->room) {
         room = s->ops->room(s->engine);
         s->is_parked = room == 0;
@@ -632,6 +657,7 @@ void stream_read_more(struct net_stream *s)
             fail_errno(s, "receive");
             return;
         }
+        net_loop_worked(l, (size_t)n);
         if (!received(s, (size_t)n))
             return;
         if ((size_t)n < most) {
@@ -731,7 +757,7 @@ void stream_start(struct net_stream *s)
 {
     s->source.ready = stream_ready;
     stream_names(s);
-    if (!s->tls) {
+    if (!s->birth->tls) {
         run(s);
         return;
     }
@@ -739,16 +765,16 @@ void stream_start(struct net_stream *s)
         fail_errno(s, "epoll");
         return;
     }
-    if (s->may_be_plain)
+    if (s->birth->may_be_plain)
         return; // its first byte tells
-    s->ssl = tls_ssl_new(s->tls, s);
+    s->ssl = tls_ssl_new(s->birth->tls, s);
     s->state = STREAM_HANDSHAKE;
-    if (s->connector && connector_expected_host(s->connector))
-        tls_expect_host(s->ssl, connector_expected_host(s->connector));
-    if (s->dial && dial_expected_host(s->dial))
-        tls_expect_host(s->ssl, dial_expected_host(s->dial));
-    if (s->dial)
-        tls_offer(s->ssl, dial_alpn(s->dial));
-    if (s->connector || s->dial)
+    if (s->birth->attempt && race_expected_host(s->birth->attempt))
+        tls_expect_host(s->ssl, race_expected_host(s->birth->attempt));
+    if (s->birth->dial && dial_expected_host(s->birth->dial))
+        tls_expect_host(s->ssl, dial_expected_host(s->birth->dial));
+    if (s->birth->dial)
+        tls_offer(s->ssl, dial_alpn(s->birth->dial));
+    if (s->birth->attempt || s->birth->dial)
         handshake(s);
 }

@@ -9,6 +9,7 @@
 
 #include "base/mem.h"
 #include "base/str.h"
+#include "net/gcm.h"
 #include "net/inside.h"
 
 // TLS by OpenSSL: profiles, the BIO between SSL and the loop's memory, and words for failures.
@@ -105,7 +106,7 @@ void tls_expect_host(SSL *ssl, const char *host)
 
 void tls_describe(struct net_stream *s)
 {
-    struct net_peer *p = s->peer;
+    struct net_peer *p = &s->birth->peer;
     X509 *cert = SSL_get0_peer_certificate(s->ssl);
     const unsigned char *alpn = NULL;
     unsigned alpn_len = 0;
@@ -164,8 +165,7 @@ static const char *hint_for(long verify)
     }
 }
 
-// What the peer's alerts, and our own refusals, mean for somebody who set up a link.
-static const char *words_for(unsigned long err)
+const char *tls_words(unsigned long err)
 {
     static const struct {
         int reason;
@@ -208,7 +208,7 @@ void tls_failure(SSL *ssl, char *out, size_t size)
         snprintf(out, size, "TLS: the peer's certificate is refused: %s (%.100s)%s",
                  X509_verify_cert_error_string(verify), s->loop->refused, hint_for(verify));
     else
-        snprintf(out, size, "TLS: %s", words_for(ERR_peek_error()));
+        snprintf(out, size, "TLS: %s", tls_words(ERR_peek_error()));
     ERR_clear_error();
 }
 
@@ -380,7 +380,8 @@ int net_tls_new(const struct net_tls_opts *o, struct net_tls **out, struct why *
     t->refs = 1;
     t->is_server = o->is_server;
     t->name = xstrdup(o->name);
-    t->ctx = SSL_CTX_new(o->is_server ? TLS_server_method() : TLS_client_method());
+    t->ctx = SSL_CTX_new_ex(o->is_bulk ? gcm_library_context() : NULL, GCM_QUERY,
+                            o->is_server ? TLS_server_method() : TLS_client_method());
     if (!t->ctx)
         abort(); // no memory
     SSL_CTX_set_mode(t->ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |

@@ -27,6 +27,7 @@ static struct net_tls_opts opts_of(const char *name, bool is_server)
                                  .cert_file = cert[is_server],
                                  .key_file = key[is_server],
                                  .is_server = is_server,
+                                 .is_bulk = true,
                                  .require_peer = is_server};
 }
 
