@@ -103,7 +103,7 @@ struct amqp_delivery {
     void *user;
     uint32_t id;
     uint32_t format;
-    bool settled;  // by its sender, from the start
+    bool settled;  // by its sender
     bool complete; // all frames have been seen or sent
 };
 
@@ -157,6 +157,8 @@ void amqp_conn_sent(struct amqp_conn *c);
 // follow (poll amqp_conn_next).
 struct mono amqp_conn_deadline(const struct amqp_conn *c);
 void amqp_conn_tick(struct amqp_conn *c, struct mono now);
+// Memory that is kept for traffic is freed. It does so by itself when it was quiet for a while.
+void amqp_conn_rest(struct amqp_conn *c);
 
 // Says goodbye: close is queued, AMQP_EV_CLOSED follows when the peer has answered. A NULL
 // condition means in peace. Later calls change nothing.
@@ -187,8 +189,10 @@ struct amqp_session *amqp_session_begin(struct amqp_conn *c, uint32_t incoming_w
 void amqp_session_end(struct amqp_session *s);
 // By the peer, or with the connection: no link can be attached any more.
 bool amqp_session_is_ended(const struct amqp_session *s);
-// While held, the peer's window is not refilled: at most what it already has will come.
-void amqp_session_hold(struct amqp_session *s, bool held);
+// Links of its owner's: those it detached are not counted, whatever the peer has still to say.
+bool amqp_session_has_links(const struct amqp_session *s);
+// The peer may send so many frames at once from now on, if that is more than it was. It is told.
+void amqp_session_widen(struct amqp_session *s, uint32_t window);
 
 // ----------------------------------------------------------------------------------------- links
 
@@ -249,6 +253,8 @@ void amqp_link_set_user(struct amqp_link *l, void *user);
 // Receiver: lets the peer send `count` more. It is told at a flush, once a quarter of the capacity
 // has come together or it has no credit left, and may not use it before.
 void amqp_link_grant(struct amqp_link *l, uint32_t count);
+// Receiver: what the sender may do is told at the next flush, though nothing has changed.
+void amqp_link_tell(struct amqp_link *l);
 // Receiver: asks the sender to use up or give back its credit (flow with drain). When the sender
 // has answered, AMQP_EV_CREDIT tells and credit is 0; granting again ends the drain.
 void amqp_link_drain(struct amqp_link *l);
@@ -259,6 +265,10 @@ bool amqp_link_is_draining(const struct amqp_link *l); // sender: the peer asked
 void amqp_link_drained(struct amqp_link *l);
 
 // ------------------------------------------------------------------------------------ deliveries
+
+// Receiver: while any of its links holds it, a session's window is not refilled: at most what the
+// peer already may send will come. A link that is gone holds nothing.
+void amqp_link_hold(struct amqp_link *l, bool held);
 
 // Sender: attached, with credit, no delivery in progress, room in the session window and output.
 bool amqp_link_is_ready(const struct amqp_link *l);
@@ -275,6 +285,8 @@ struct amqp_delivery *amqp_delivery_begin(struct amqp_link *l, bool settled, uin
 // the call, or *done after it.
 size_t amqp_delivery_write(struct amqp_delivery *d, const struct iovec *parts, int part_count,
                            bool last, bool *done);
+// An unfinished outgoing delivery becomes a settled one: its next frames say so.
+void amqp_delivery_settle_with_end(struct amqp_delivery *d);
 // Payload bytes of an unfinished outgoing delivery that amqp_delivery_write() would take now. When
 // that is none, AMQP_EV_WRITABLE will tell.
 size_t amqp_delivery_room(const struct amqp_delivery *d);

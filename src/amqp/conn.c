@@ -517,17 +517,21 @@ struct mono amqp_conn_deadline(const struct amqp_conn *c)
     return at;
 }
 
+void amqp_conn_rest(struct amqp_conn *c)
+{
+    free_spare_deliveries(c);
+    list_for_each (node, &c->sessions)
+        session_trim(list_entry(node, struct amqp_session, on_conn));
+}
+
 // A connection that was quiet for a while keeps no memory for traffic.
 static void trim(struct amqp_conn *c)
 {
     if (mono_ms_between(c->trimmed, c->now) < TRIM_MS)
         return;
     c->trimmed = c->now;
-    if (!c->was_busy) {
-        free_spare_deliveries(c);
-        list_for_each (node, &c->sessions)
-            session_trim(list_entry(node, struct amqp_session, on_conn));
-    }
+    if (!c->was_busy)
+        amqp_conn_rest(c);
     c->was_busy = false;
 }
 

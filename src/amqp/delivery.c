@@ -27,12 +27,8 @@ struct delivery *delivery_new(struct amqp_conn *c)
 // There is room in the table again: windows that were not refilled for lack of it, are now.
 static void reopen_windows(struct amqp_conn *c)
 {
-    list_for_each (node, &c->sessions) {
-        struct amqp_session *s = list_entry(node, struct amqp_session, on_conn);
-
-        if (!s->is_held)
-            amqp_session_hold(s, false);
-    }
+    list_for_each (node, &c->sessions)
+        session_reopen(list_entry(node, struct amqp_session, on_conn));
 }
 
 void delivery_forget(struct delivery *d)

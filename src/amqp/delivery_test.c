@@ -50,6 +50,54 @@ TEST(large_messages_are_cut_at_the_peer_s_frame_size)
     }
 }
 
+// What came in one frame of 512 octets from a router that says no more than it must, goes on in
+// one.
+TEST(later_frames_carry_as_much_as_their_shorter_head_allows)
+{
+    static uint8_t bytes[512 - 21];
+    struct pair *p = xcalloc(1, sizeof(*p));
+    struct amqp_conn_opts o = pair_opts(NULL, true);
+    struct iovec first = {bytes, 1}, later = {bytes, sizeof(bytes)};
+    struct amqp_delivery *d;
+    size_t len, at = 0;
+    uint8_t *out;
+    bool done;
+
+    o.frame_size_max = 512;
+    pair_init_with(p, 16384, 65536, NULL, &o);
+    pair_run(p);
+    d = amqp_delivery_begin(pair_link(p, "l", AMQP_SENDER), false, 0, NULL);
+    CHECK_EQ(amqp_delivery_write(d, &first, 1, false, &done), 1);
+    pair_run(p);
+    CHECK_EQ(amqp_delivery_write(d, &later, 1, false, &done), sizeof(bytes));
+    out = side_output(&p->a, &len);
+    CHECK_EQ(len, 511); // the handle is 0, which is one octet less
+    CHECK(next_frame_in(out, len, &at).len > 0 && at == len);
+    free(out);
+    pair_fini(p);
+    free(p);
+}
+
+TEST(an_unsettled_delivery_may_end_settled)
+{
+    struct pair *p = xcalloc(1, sizeof(*p));
+    struct amqp_delivery *d;
+    bool done;
+
+    pair_open(p);
+    d = amqp_delivery_begin(pair_link(p, "l", AMQP_SENDER), false, 0, NULL);
+    CHECK_EQ(amqp_delivery_write(d, &half, 1, false, &done), 4);
+    pair_run(p);
+    amqp_delivery_settle_with_end(d);
+    CHECK_EQ(amqp_delivery_write(d, &half, 1, true, &done), 4);
+    CHECK(done);
+    pair_run(p);
+    CHECK_STR(told(&p->b), "transfer(8 settled)");
+    CHECK_STR(told(&p->a), "");
+    pair_fini(p);
+    free(p);
+}
+
 TEST(parts_are_joined_and_may_be_empty)
 {
     struct pair *p = xcalloc(1, sizeof(*p));
@@ -225,7 +273,7 @@ TEST(an_abort_waits_for_the_window)
     pair_init_with(p, 64, 4096, NULL, &o);
     pair_run(p);
     l = pair_link(p, "l", AMQP_SENDER);
-    amqp_session_hold(p->b.session, true);
+    amqp_link_hold(p->b.link, true);
     d = amqp_delivery_begin(l, false, 0, NULL);
     amqp_delivery_write(d, &half, 1, false, &done);
     amqp_delivery_write(d, &half, 1, false, &done);
@@ -233,7 +281,7 @@ TEST(an_abort_waits_for_the_window)
     CHECK(!amqp_link_is_ready(l));
     pair_run(p);
     CHECK_STR(told(&p->b), "");
-    amqp_session_hold(p->b.session, false);
+    amqp_link_hold(p->b.link, false);
     pair_run(p);
     CHECK_STR(told(&p->b), "aborted");
     CHECK(amqp_link_is_ready(l));
@@ -534,7 +582,9 @@ TEST(quiet_connections_give_memory_back)
 
 TEST_MAIN(CASE(settling_is_told_to_the_sender),
           CASE(large_messages_are_cut_at_the_peer_s_frame_size),
-          CASE(parts_are_joined_and_may_be_empty), CASE(a_write_stops_at_the_window_and_goes_on),
+          CASE(later_frames_carry_as_much_as_their_shorter_head_allows),
+          CASE(an_unsettled_delivery_may_end_settled), CASE(parts_are_joined_and_may_be_empty),
+          CASE(a_write_stops_at_the_window_and_goes_on),
           CASE(a_write_stops_at_the_limit_of_the_output_and_of_the_pool),
           CASE(a_pool_that_others_emptied_is_looked_at_again),
           CASE(an_aborted_delivery_is_as_if_it_had_never_been), CASE(an_abort_waits_for_the_window),

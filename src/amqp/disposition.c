@@ -18,10 +18,12 @@ static bool is_before(uint32_t a, uint32_t b) // RFC 1982
 
 // ------------------------------------------------------------------------------ table of unsettled
 
+enum { FEW = 4 }; // are found without a table
+
 static void grow_table(struct unsettled *u)
 {
     free(u->slots);
-    u->size = u->size ? u->size * 2 : 4;
+    u->size = u->size ? u->size * 2 : 2 * FEW;
     u->slots = xcalloc(u->size, sizeof(struct delivery *));
     list_for_each (node, &u->order) {
         struct delivery *d = list_entry(node, struct delivery, on_order);
@@ -34,13 +36,14 @@ static void grow_table(struct unsettled *u)
 
 void unsettled_add(struct unsettled *u, struct delivery *d)
 {
-    struct delivery **slot;
-
-    if (UNLIKELY(u->count >= u->size))
+    if (UNLIKELY(u->count >= u->size) && u->count >= FEW)
         grow_table(u);
-    slot = &u->slots[d->pub.id & (u->size - 1)];
-    d->chain = *slot;
-    *slot = d;
+    if (u->size > 0) {
+        struct delivery **slot = &u->slots[d->pub.id & (u->size - 1)];
+
+        d->chain = *slot;
+        *slot = d;
+    }
     d->is_known = true;
     list_append(&u->order, &d->on_order);
     u->count++;
@@ -48,8 +51,17 @@ void unsettled_add(struct unsettled *u, struct delivery *d)
 
 struct delivery *unsettled_find(const struct unsettled *u, uint32_t id)
 {
-    struct delivery *d = u->size ? u->slots[id & (u->size - 1)] : NULL;
+    struct delivery *d;
 
+    if (UNLIKELY(u->size == 0)) {
+        list_for_each (node, &u->order) {
+            d = list_entry(node, struct delivery, on_order);
+            if (d->pub.id == id)
+                return d;
+        }
+        return NULL;
+    }
+    d = u->slots[id & (u->size - 1)];
     while (d && d->pub.id != id)
         d = d->chain;
     return d;
@@ -64,13 +76,14 @@ static struct delivery *next_of(const struct unsettled *u, const struct delivery
 void unsettled_remove(struct unsettled *u, struct delivery *d)
 {
     struct amqp_conn *c = d->pub.link->session->conn;
-    struct delivery **slot = &u->slots[d->pub.id & (u->size - 1)];
+    struct delivery **slot = u->size > 0 ? &u->slots[d->pub.id & (u->size - 1)] : NULL;
 
     if (UNLIKELY(c->range.at == d))
         c->range.at = next_of(u, d);
-    while (*slot != d)
+    while (slot && *slot != d)
         slot = &(*slot)->chain;
-    *slot = d->chain;
+    if (slot)
+        *slot = d->chain;
     list_remove(&d->on_order);
     d->is_known = false;
     u->count--;
@@ -189,12 +202,14 @@ static int compare(const void *a, const void *b)
 
 static void put_said(struct amqp_session *s, bool is_receiver)
 {
-    struct said *said = &s->said[is_receiver];
-    const struct amqp_outcome outcome = {.type = said->type};
-    struct id_range range = said->now;
+    struct said *said = s->said[is_receiver];
+    struct amqp_outcome outcome = {0};
+    struct id_range range;
 
-    if (!said->is_any)
+    if (!said || !said->is_any)
         return;
+    outcome.type = said->type;
+    range = said->now;
     said->is_any = false;
     if (said->older_count > 0) {
         said->older[said->older_count++] = said->now;
@@ -211,6 +226,14 @@ static void put_said(struct amqp_session *s, bool is_receiver)
         said->older_count = 0;
     }
     put(s, is_receiver, range, &outcome, said->settled);
+}
+
+void said_free(struct amqp_session *s, bool is_receiver)
+{
+    if (s->said[is_receiver])
+        free(s->said[is_receiver]->older);
+    free(s->said[is_receiver]);
+    s->said[is_receiver] = NULL;
 }
 
 void said_put_all(struct amqp_session *s)
@@ -256,7 +279,7 @@ static void put_encoded(struct amqp_session *s, bool is_receiver, uint32_t id,
 void said_add(struct amqp_session *s, bool is_receiver, uint32_t id,
               const struct amqp_outcome *outcome, bool settled)
 {
-    struct said *said = &s->said[is_receiver];
+    struct said *said = s->said[is_receiver];
     enum amqp_outcome_type type = outcome ? outcome->type : AMQP_NO_OUTCOME;
     bool is_plain = type == AMQP_ACCEPTED || type == AMQP_RELEASED || type == AMQP_NO_OUTCOME;
 
@@ -267,6 +290,8 @@ void said_add(struct amqp_session *s, bool is_receiver, uint32_t id,
         return;
     }
     assert(type != AMQP_OTHER_OUTCOME);
+    if (UNLIKELY(!said))
+        said = s->said[is_receiver] = xcalloc(1, sizeof(*said));
     if (said->is_any && (said->type != type || said->settled != settled))
         put_said(s, is_receiver);
     said->type = type;

@@ -47,10 +47,11 @@ struct delivery {
 };
 
 // The unsettled deliveries of one direction of a session, found by id. Ids are dense, so the slot
-// is their low bits; an old one that stays gets a chain and costs the others nothing.
+// is their low bits; an old one that stays gets a chain and costs the others nothing. Very few are
+// found without a table.
 struct unsettled {
     struct delivery **slots;
-    uint32_t size, count; // size: a power of two, or 0
+    uint32_t size, count; // size: a power of two, or 0: no table
     struct list order;
 };
 
@@ -93,6 +94,7 @@ struct said {
 void said_add(struct amqp_session *s, bool is_receiver, uint32_t id,
               const struct amqp_outcome *outcome, bool settled);
 void said_put_all(struct amqp_session *s);
+void said_free(struct amqp_session *s, bool is_receiver); // what was not put is lost
 
 // ----------------------------------------------------------------------------------------- links
 
@@ -108,18 +110,20 @@ struct amqp_link {
     uint32_t unsettled_count;
     uint32_t handle, remote_handle;
     uint32_t swallowed_id;
-    enum amqp_role role;
+    uint16_t name_at, name_len; // in `words`; at most ATTACH_MAX
+    uint8_t role;               // enum amqp_role
     uint8_t snd_settle_mode, rcv_settle_mode;
-    bool is_answer; // we attached first
-    bool attach_sent, attach_received, detach_sent, detach_received;
-    bool is_retired;    // gone for the owner: only the peer's detach is awaited
-    bool is_swallowing; // receiver: the rest of the current delivery interests nobody
-    bool is_draining;   // receiver: we asked for it. Sender: we owe the answer
-    bool peer_drains;   // sender: what the last flow said
-    bool owes_abort;    // sender: when the window lets it
-    struct str name;
-    uint8_t *words;                // the name we gave, or the peer's whole attach
-    struct amqp_terminus *termini; // source and target; NULL: the owner has no use for them
+    bool is_answer : 1; // we attached first
+    bool attach_sent : 1, attach_received : 1, detach_sent : 1, detach_received : 1;
+    bool is_retired : 1;    // gone for the owner: only the peer's detach is awaited
+    bool is_swallowing : 1; // receiver: the rest of the current delivery interests nobody
+    bool is_held : 1;       // receiver: holds the session's window
+    bool is_draining : 1;   // receiver: we asked for it. Sender: we owe the answer
+    bool peer_drains : 1;   // sender: what the last flow said
+    bool owes_abort : 1;    // sender: when the window lets it
+    uint8_t *words;         // the name we gave, or the peer's whole attach
+    struct amqp_terminus
+        *termini; // as the peer says; NULL: not yet, or the owner has no use for them
 };
 
 enum { SOURCE, TARGET };
@@ -161,16 +165,19 @@ struct amqp_session {
     uint16_t channel, remote_channel;
     bool is_mine;     // begun by our owner, who holds a pointer
     bool is_released; // its owner has ended it
-    bool is_held, owes_flow, has_next_in;
-    bool was_refused; // the owner waits for window
+    bool owes_flow, has_next_in;
+    uint32_t hold_count; // links that hold the window
+    bool was_refused;    // the owner waits for window
     uint32_t next_incoming_id, incoming_window, incoming_window_max;
     uint32_t next_outgoing_id, remote_window;
     uint32_t next_in, next_out; // delivery ids
     uint32_t handle_max;
     uint32_t abort_count; // links that owe one
     struct unsettled in, out;
-    struct said said[2]; // as sender, as receiver
-    struct amqp_link **handles;
+    struct said
+        *said[2]; // as sender, as receiver; NULL: nothing yet        // as sender, as receiver
+    struct amqp_link **handles; // by ours; the first is `only_link` as long as there is no other
+    struct amqp_link *only_link;
     uint32_t handle_size, handle_hint;
     struct idmap remote_handles;
     struct amqp_link *last;
@@ -180,6 +187,8 @@ bool session_is_usable(const struct amqp_session *s);
 void session_mark(struct amqp_session *s);
 void session_flush(struct amqp_session *s);
 void session_put_flow(struct amqp_session *s, struct amqp_link *l);
+// Nothing holds its window any more: it is refilled, if that is worth a frame.
+void session_reopen(struct amqp_session *s);
 void session_on_begin(struct amqp_conn *c, uint16_t channel, struct str body);
 void session_on_end(struct amqp_session *s, struct str body);
 bool session_on_flow(struct amqp_session *s, struct str body, struct amqp_event *ev);
@@ -261,6 +270,7 @@ struct amqp_conn {
     uint32_t session_count, link_count;
     uint32_t unsettled_in, unsettled_out;
     struct amqp_session **channels; // by ours
+    uint32_t channel_free;          // none below it is free
     uint32_t channel_size;
     struct idmap remote_channels;
     struct amqp_session *last;

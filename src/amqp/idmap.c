@@ -20,60 +20,79 @@ static uint64_t factor_of(const struct idmap *m)
 
 void idmap_fini(struct idmap *m)
 {
-    free(m->slots);
+    free(m->table);
     *m = (struct idmap){0};
 }
 
-static void place(struct idmap *m, uint32_t id, void *value)
+static void place(struct idmap_table *t, uint32_t id, void *value)
 {
-    uint32_t at = idmap_place(m, id);
+    uint32_t at = idmap_place(t, id);
 
-    while (m->slots[at].value)
-        at = (at + 1) & (m->size - 1);
-    m->slots[at] = (struct idmap_slot){value, id};
+    while (t->slots[at].value)
+        at = (at + 1) & (t->size - 1);
+    t->slots[at] = (struct idmap_slot){value, id};
 }
 
 static void grow(struct idmap *m)
 {
-    struct idmap_slot *old = m->slots;
-    uint32_t old_size = m->size;
+    struct idmap_table *old = m->table;
+    uint32_t size = old ? old->size * 2 : FIRST_SIZE;
+    struct idmap_table *t = xcalloc(1, sizeof(*t) + size * sizeof(t->slots[0]));
 
-    if (m->factor == 0)
-        m->factor = factor_of(m);
-    m->size = old_size ? old_size * 2 : FIRST_SIZE;
-    m->shift = (uint8_t)(old_size ? m->shift - 1 : FIRST_SHIFT);
-    m->slots = xcalloc(m->size, sizeof(*m->slots));
-    for (uint32_t i = 0; i < old_size; i++)
-        if (old[i].value)
-            place(m, old[i].id, old[i].value);
+    t->factor = old ? old->factor : factor_of(m);
+    t->size = size;
+    t->shift = (uint8_t)(old ? old->shift - 1 : FIRST_SHIFT);
+    for (uint32_t i = 0; old && i < old->size; i++)
+        if (old->slots[i].value)
+            place(t, old->slots[i].id, old->slots[i].value);
+    if (m->only)
+        place(t, m->only_id, m->only);
+    m->only = NULL;
+    m->table = t;
     free(old);
 }
 
 void idmap_put(struct idmap *m, uint32_t id, void *value)
 {
-    if ((m->count + 1) * 4 > m->size * 3)
+    if (m->table ? (m->count + 1) * 4 > m->table->size * 3 : m->count > 0)
         grow(m);
-    place(m, id, value);
+    if (m->table) {
+        place(m->table, id, value);
+    } else {
+        m->only = value;
+        m->only_id = id;
+    }
     m->count++;
 }
 
 // The gap is closed by what stands behind it, so that no probe ends too early.
-void idmap_remove(struct idmap *m, uint32_t id)
+static void close_gap(struct idmap_table *t, uint32_t gap)
 {
-    uint32_t mask = m->size - 1, gap;
+    uint32_t mask = t->size - 1;
 
-    if (!idmap_get(m, id))
-        return;
-    for (gap = idmap_place(m, id); m->slots[gap].id != id || !m->slots[gap].value;)
-        gap = (gap + 1) & mask;
-    for (uint32_t at = (gap + 1) & mask; m->slots[at].value; at = (at + 1) & mask) {
-        uint32_t home = idmap_place(m, m->slots[at].id);
+    for (uint32_t at = (gap + 1) & mask; t->slots[at].value; at = (at + 1) & mask) {
+        uint32_t home = idmap_place(t, t->slots[at].id);
 
         if (((at - home) & mask) < ((at - gap) & mask))
             continue;
-        m->slots[gap] = m->slots[at];
+        t->slots[gap] = t->slots[at];
         gap = at;
     }
-    m->slots[gap] = (struct idmap_slot){0};
+    t->slots[gap] = (struct idmap_slot){0};
+}
+
+void idmap_remove(struct idmap *m, uint32_t id)
+{
+    struct idmap_table *t = m->table;
+    uint32_t at;
+
+    if (!idmap_get(m, id))
+        return;
     m->count--;
+    m->only = NULL;
+    if (!t)
+        return;
+    for (at = idmap_place(t, id); t->slots[at].id != id || !t->slots[at].value;)
+        at = (at + 1) & (t->size - 1);
+    close_gap(t, at);
 }

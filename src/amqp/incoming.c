@@ -149,7 +149,7 @@ bool session_on_transfer(struct amqp_session *s, struct str body, struct amqp_ev
     s->next_incoming_id++;
     s->incoming_window--;
     if (UNLIKELY(s->incoming_window <= s->incoming_window_max / 2 && !s->owes_flow &&
-                 !s->is_held)) {
+                 s->hold_count == 0)) {
         s->owes_flow = true;
         session_mark(s);
     }

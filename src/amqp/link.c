@@ -23,8 +23,12 @@ static int64_t free_handle(struct amqp_session *s)
     if (handle > s->handle_max)
         return -1;
     if (handle == s->handle_size) {
-        size = handle ? handle * 2 : 2;
-        s->handles = xrealloc(s->handles, size, sizeof(struct amqp_link *));
+        bool is_first = s->handles == &s->only_link;
+
+        size = handle * 2;
+        s->handles = xrealloc(is_first ? NULL : s->handles, size, sizeof(struct amqp_link *));
+        if (is_first)
+            s->handles[0] = s->only_link;
         memset(s->handles + handle, 0, (size - handle) * sizeof(struct amqp_link *));
         s->handle_size = size;
     }
@@ -40,9 +44,8 @@ static struct amqp_link *link_new(struct amqp_session *s, enum amqp_role role)
     if (handle < 0)
         return NULL;
     l = xcalloc(1, sizeof(*l));
-    l->termini = xcalloc(2, sizeof(*l->termini));
     l->session = s;
-    l->role = role;
+    l->role = (uint8_t)role;
     l->handle = (uint32_t)handle;
     list_init(&l->on_unanswered);
     list_init(&l->on_dirty);
@@ -53,6 +56,17 @@ static struct amqp_link *link_new(struct amqp_session *s, enum amqp_role role)
     return l;
 }
 
+void amqp_link_hold(struct amqp_link *l, bool held)
+{
+    struct amqp_session *s = l->session;
+
+    if (l->is_held == held)
+        return;
+    l->is_held = held;
+    s->hold_count += held ? 1 : UINT32_MAX;
+    session_reopen(s);
+}
+
 static void leave_lists(struct amqp_link *l)
 {
     list_remove(&l->on_dirty);
@@ -61,6 +75,7 @@ static void leave_lists(struct amqp_link *l)
         l->owes_abort = false;
         l->session->abort_count--;
     }
+    amqp_link_hold(l, false);
 }
 
 static void forget_remote_handle(struct amqp_link *l)
@@ -137,13 +152,13 @@ static void put_detach(struct amqp_link *l, struct str condition, struct str wor
 static struct amqp_attach_frame answer_to(const struct amqp_link *l)
 {
     return (struct amqp_attach_frame){
-        .name = l->name,
+        .name = amqp_link_name(l),
         .handle = l->handle,
         .is_receiver = l->role == AMQP_RECEIVER,
         .snd_settle_mode = l->snd_settle_mode,
         .rcv_settle_mode = l->rcv_settle_mode,
-        .source = l->termini[SOURCE],
-        .target = l->termini[TARGET],
+        .source = *amqp_link_source(l),
+        .target = *amqp_link_target(l),
         .has_initial_delivery_count = true,
         .has_message_size_max = true,
     };
@@ -224,13 +239,12 @@ struct amqp_link *amqp_link_attach(struct amqp_session *s, const struct amqp_att
     if (!l)
         return NULL;
     l->is_answer = true;
-    l->name.len = strlen(a->name);
+    assert(strlen(a->name) <= ATTACH_MAX);
+    l->name_len = (uint16_t)strlen(a->name);
     l->words = (uint8_t *)xstrdup(a->name);
-    l->name.ptr = (const char *)l->words;
     l->snd_settle_mode = a->snd_settle_mode;
     l->rcv_settle_mode = a->rcv_settle_mode;
     l->capacity = a->capacity;
-    l->termini[SOURCE].is_null = l->termini[TARGET].is_null = true;
     list_append(&s->unanswered, &l->on_unanswered);
 
     f = answer_to(l);
@@ -256,7 +270,10 @@ static void keep_words(struct amqp_link *l, struct str body)
     assert(err == 0); // it was read before
     free(l->words);
     l->words = kept;
-    l->name = f.name;
+    l->name_at = f.name.len > 0 ? (uint16_t)((const uint8_t *)f.name.ptr - kept) : 0;
+    l->name_len = (uint16_t)f.name.len;
+    if (!l->termini)
+        l->termini = xcalloc(2, sizeof(*l->termini));
     l->termini[SOURCE] = f.source;
     l->termini[TARGET] = f.target;
     l->snd_settle_mode = f.snd_settle_mode;
@@ -276,7 +293,7 @@ static struct amqp_link *answered(struct amqp_session *s, const struct amqp_atta
     list_for_each (node, &s->unanswered) {
         struct amqp_link *l = list_entry(node, struct amqp_link, on_unanswered);
 
-        if (l->role == role && str_eq(l->name, f->name))
+        if (l->role == role && str_eq(amqp_link_name(l), f->name))
             return l;
     }
     return NULL;
@@ -455,6 +472,12 @@ void amqp_link_grant(struct amqp_link *l, uint32_t count)
         link_owes_flow(l);
 }
 
+void amqp_link_tell(struct amqp_link *l)
+{
+    assert(l->role == AMQP_RECEIVER);
+    link_owes_flow(l);
+}
+
 void link_tell_credit(struct amqp_link *l)
 {
     if (list_empty(&l->on_due))
@@ -562,7 +585,7 @@ enum amqp_role amqp_link_role(const struct amqp_link *l)
 
 struct str amqp_link_name(const struct amqp_link *l)
 {
-    return l->name;
+    return (struct str){(const char *)l->words + l->name_at, l->name_len};
 }
 
 static const struct amqp_terminus no_terminus = {.is_null = true};
@@ -574,11 +597,11 @@ const struct amqp_terminus *amqp_link_source(const struct amqp_link *l)
 
 void amqp_link_forget_termini(struct amqp_link *l)
 {
-    uint8_t *name = (uint8_t *)str_dup(l->name);
+    uint8_t *name = (uint8_t *)str_dup(amqp_link_name(l));
 
     free(l->words);
     l->words = name;
-    l->name.ptr = (const char *)name;
+    l->name_at = 0;
     free(l->termini);
     l->termini = NULL;
 }

@@ -511,6 +511,23 @@ TEST(drain_gives_credit_back)
     free(p);
 }
 
+TEST(what_a_sender_may_do_is_told_once_more_when_asked_to)
+{
+    struct hand *h = xcalloc(1, sizeof(*h));
+
+    hand_init_with(h, NULL);
+    h->s.grants = 40;
+    hand_session(&h->w, 0);
+    hand_attach(&h->w, "in", 0, false);
+    hand_over(&h->w, &h->s, h->now);
+    heard(&h->s);
+    amqp_link_tell(h->s.link);
+    CHECK_STR(heard(&h->s), "flow(window 64, 0: count 0 credit 40)");
+    CHECK_STR(heard(&h->s), "");
+    hand_fini(h);
+    free(h);
+}
+
 TEST(drain_ends_when_all_credit_was_used_or_more_is_given)
 {
     struct pair *p = xcalloc(1, sizeof(*p));
@@ -561,7 +578,7 @@ TEST(echo_is_answered)
     amqp_put_flow(&h->w, &f);
     hand_end(&h->w, at, 0);
     hand_over(&h->w, &h->s, h->now);
-    CHECK_STR(heard(&h->s), "flow(window 64)");
+    CHECK_STR(heard(&h->s), "flow(window 64, 0: count 0 credit 10)");
     hand_fini(h);
     free(h);
 }
@@ -754,6 +771,7 @@ TEST_MAIN(CASE(own_attaches_look_as_the_reference_s),
           CASE(drain_ends_when_all_credit_was_used_or_more_is_given), CASE(echo_is_answered),
           CASE(credit_follows_from_the_count_of_deliveries),
           CASE(a_link_detached_half_way_through_a_delivery_swallows_the_rest),
+          CASE(what_a_sender_may_do_is_told_once_more_when_asked_to),
           CASE(credit_granted_before_the_answer_follows_it),
           CASE(a_link_of_ours_may_be_detached_before_it_is_answered),
           CASE(a_detach_may_be_answered_with_words),

@@ -11,6 +11,7 @@
 enum {
     // frame head, descriptor, list8 with handle, delivery-id, tag, format, settled, more
     TRANSFER_HEAD_MAX = HEAD_LEN + 3 + 3 + 5 + 5 + 10 + 5 + 1 + 1,
+    LATER_HEAD_MAX = HEAD_LEN + 3 + 3 + 5 + 3 + 1 + 1,
     USEFUL_MIN = 256, // payload: less is not worth a frame when there is more
     SMALL_MAX = 2048, // a frame's payload up to here is kept in one block if it fits in any
 };
@@ -161,23 +162,32 @@ static size_t room_left(const struct amqp_conn *c)
     return (c->block_max - used) * c->block_size + (last ? c->block_size - last->end : 0);
 }
 
+// Later frames have neither id nor tag nor format. Counted exactly, so that what another router has
+// put in one frame goes on in one.
+static size_t head_max_of(const struct delivery *d)
+{
+    if (!d->is_begun)
+        return TRANSFER_HEAD_MAX;
+    return d->pub.link->handle < 256 ? LATER_HEAD_MAX - 3 : LATER_HEAD_MAX;
+}
+
 // Puts one frame with up to `from->left` bytes; false when there is no room for a useful one.
 static bool put_frame(struct delivery *d, struct source *from, bool is_last)
 {
     struct amqp_conn *c = d->pub.link->session->conn;
     size_t room = room_left(c), len = from->left;
     uint8_t head[TRANSFER_HEAD_MAX], *at = NULL;
-    size_t head_len;
+    size_t head_len, head_max = head_max_of(d);
 
     if (room > c->frame_out_max)
         room = c->frame_out_max;
-    if (UNLIKELY(room <= TRANSFER_HEAD_MAX + (len < USEFUL_MIN ? len : USEFUL_MIN)))
+    if (UNLIKELY(room <= head_max + (len < USEFUL_MIN ? len : USEFUL_MIN)))
         return false;
-    if (len > room - TRANSFER_HEAD_MAX)
-        len = room - TRANSFER_HEAD_MAX;
+    if (len > room - head_max)
+        len = room - head_max;
     is_last = is_last && len == from->left;
-    if (LIKELY(len <= SMALL_MAX && len + TRANSFER_HEAD_MAX <= c->block_size))
-        at = buf_reserve(&c->output, TRANSFER_HEAD_MAX + len);
+    if (LIKELY(len <= SMALL_MAX && len + head_max <= c->block_size))
+        at = buf_reserve(&c->output, head_max + len);
     if (LIKELY(at)) {
         head_len = put_head(at, d, len, !is_last);
         copy_from(from, at + head_len, len);
@@ -258,6 +268,12 @@ size_t amqp_delivery_write(struct amqp_delivery *pub, const struct iovec *parts,
             delivery_free(d);
     }
     return total - from.left;
+}
+
+void amqp_delivery_settle_with_end(struct amqp_delivery *pub)
+{
+    assert(!pub->complete && delivery_of(pub)->is_out);
+    pub->settled = true;
 }
 
 size_t amqp_delivery_room(const struct amqp_delivery *pub)

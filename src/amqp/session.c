@@ -43,12 +43,13 @@ void session_mark(struct amqp_session *s)
 // The lowest channel that is free, or -1.
 static int free_channel(struct amqp_conn *c)
 {
-    uint32_t max = c->opts.channel_max, channel = 0, size;
+    uint32_t max = c->opts.channel_max, channel = c->channel_free, size;
 
     if (c->peer.channel_max < max)
         max = c->peer.channel_max;
     while (channel < c->channel_size && c->channels[channel])
         channel++;
+    c->channel_free = channel;
     if (channel > max)
         return -1;
     if (channel == c->channel_size) {
@@ -73,6 +74,8 @@ static struct amqp_session *session_new(struct amqp_conn *c, uint32_t window)
     s->state = UNMAPPED;
     s->incoming_window = s->incoming_window_max = window;
     s->handle_max = HANDLE_MAX;
+    s->handles = &s->only_link;
+    s->handle_size = 1;
     list_init(&s->on_dirty);
     list_init(&s->links);
     list_init(&s->unanswered);
@@ -103,11 +106,8 @@ void session_trim(struct amqp_session *s)
             tables[i]->slots = NULL;
             tables[i]->size = 0;
         }
-        if (s->said[i].older_count == 0) {
-            free(s->said[i].older);
-            s->said[i].older = NULL;
-            s->said[i].older_size = 0;
-        }
+        if (s->said[i] && !s->said[i]->is_any)
+            said_free(s, i);
     }
 }
 
@@ -118,6 +118,8 @@ static void unmap(struct amqp_session *s)
 
     if (c->channels[s->channel] == s) {
         c->channels[s->channel] = NULL;
+        if (s->channel < c->channel_free)
+            c->channel_free = s->channel;
         if (idmap_get(&c->remote_channels, s->remote_channel) == s)
             idmap_remove(&c->remote_channels, s->remote_channel);
     }
@@ -133,11 +135,12 @@ void session_free(struct amqp_session *s)
     unmap(s);
     free_links(s);
     session_trim(s);
-    free(s->said[0].older);
-    free(s->said[1].older);
+    said_free(s, false);
+    said_free(s, true);
     free(s->in.slots);
     free(s->out.slots);
-    free(s->handles);
+    if (s->handles != &s->only_link)
+        free(s->handles);
     idmap_fini(&s->remote_handles);
     list_remove(&s->on_conn);
     s->conn->session_count--;
@@ -337,13 +340,21 @@ bool amqp_session_is_ended(const struct amqp_session *s)
     return !session_is_usable(s);
 }
 
+bool amqp_session_has_links(const struct amqp_session *s)
+{
+    list_for_each (node, &s->links)
+        if (!list_entry(node, struct amqp_link, on_session)->is_retired)
+            return true;
+    return false;
+}
+
 // --------------------------------------------------------------------------------------- windows
 
 // The peer's window is filled up again, unless our owner does not want that, or so much waits for
 // its outcome that more could not be remembered.
 static void refill(struct amqp_session *s)
 {
-    if (!s->is_held && s->conn->unsettled_in < UNSETTLED_MAX)
+    if (s->hold_count == 0 && s->conn->unsettled_in < UNSETTLED_MAX)
         s->incoming_window = s->incoming_window_max;
 }
 
@@ -375,6 +386,31 @@ void session_put_flow(struct amqp_session *s, struct amqp_link *l)
     frame_end(s->conn, &w, FRAME_AMQP, s->channel);
 }
 
+static bool can_carry_flow(const struct amqp_link *l)
+{
+    return l->role == AMQP_RECEIVER && l->attach_received && link_is_live(l);
+}
+
+// A flow frame for the window alone goes out in the name of a link. It need not, but a peer that
+// looks for room only when it hears of a link (qpid-proton tells its user of no other flow) would
+// not learn that the window is open again, and stand still for good.
+static void put_window(struct amqp_session *s)
+{
+    if (s->last && can_carry_flow(s->last)) {
+        link_put_flow(s->last);
+        return;
+    }
+    list_for_each (node, &s->links) {
+        struct amqp_link *l = list_entry(node, struct amqp_link, on_session);
+
+        if (can_carry_flow(l)) {
+            link_put_flow(l);
+            return;
+        }
+    }
+    session_put_flow(s, NULL);
+}
+
 void session_flush(struct amqp_session *s)
 {
     struct list *node;
@@ -385,16 +421,24 @@ void session_flush(struct amqp_session *s)
     while ((node = list_pop(&s->dirty_links)) != NULL)
         link_put_flow(list_entry(node, struct amqp_link, on_dirty));
     if (s->owes_flow && s->state == MAPPED)
-        session_put_flow(s, NULL);
+        put_window(s);
 }
 
-void amqp_session_hold(struct amqp_session *s, bool held)
+void session_reopen(struct amqp_session *s)
 {
-    s->is_held = held;
-    if (!held && s->state == MAPPED && s->incoming_window <= s->incoming_window_max / 2) {
+    if (s->hold_count == 0 && s->state == MAPPED &&
+        s->incoming_window <= s->incoming_window_max / 2) {
         s->owes_flow = true;
         session_mark(s);
     }
+}
+
+void amqp_session_widen(struct amqp_session *s, uint32_t window)
+{
+    if (window <= s->incoming_window_max)
+        return;
+    s->incoming_window_max = window;
+    session_reopen(s);
 }
 
 static uint32_t window_left(const struct amqp_session *s, const struct amqp_flow_frame *f)

@@ -190,9 +190,9 @@ TEST(the_window_is_refilled_at_half_unless_held)
         hand_over(&h->w, &h->s, h->now);
         t.delivery_id++;
     }
-    CHECK_STR(heard(&h->s), "flow(window 64)");
+    CHECK_STR(heard(&h->s), "flow(window 64, 0: count 32 credit 978)");
     CHECK_STR(heard(&h->s), "");
-    amqp_session_hold(h->s.session, true);
+    amqp_link_hold(h->s.link, true);
     for (int i = 0; i < 64; i++) {
         hand_transfer(&h->w, &t, "x");
         t.delivery_id++;
@@ -200,8 +200,8 @@ TEST(the_window_is_refilled_at_half_unless_held)
     hand_over(&h->w, &h->s, h->now);
     amqp_link_grant(h->s.link, 1000);
     CHECK_STR(heard(&h->s), "flow(window 0, 0: count 96 credit 1914)");
-    amqp_session_hold(h->s.session, false);
-    CHECK_STR(heard(&h->s), "flow(window 64)");
+    amqp_link_hold(h->s.link, false);
+    CHECK_STR(heard(&h->s), "flow(window 64, 0: count 96 credit 1914)");
     told(&h->s);
     for (int i = 0; i < 65; i++) {
         hand_transfer(&h->w, &t, "x");
@@ -217,6 +217,63 @@ TEST(the_window_is_refilled_at_half_unless_held)
     free(h);
 }
 
+// Whoever looks for room only when a link is spoken of (qpid-proton) would stand still without.
+TEST(a_window_is_told_in_the_name_of_a_receiving_link)
+{
+    struct hand *h = xcalloc(1, sizeof(*h));
+    struct amqp_transfer_frame t = {
+        .has_delivery_id = true, .tag = STR("t"), .has_settled = true, .settled = true};
+    struct amqp_flow_frame f = {
+        .has_handle = true, .handle = 1, .incoming_window = 100, .has_link_credit = true};
+    struct amqp_link *in;
+    size_t at;
+
+    hand_init(h);
+    in = h->s.link;
+    amqp_link_grant(in, 1000);
+    heard(&h->s);
+    amqp_link_hold(in, true);
+    for (; t.delivery_id < 40; t.delivery_id++)
+        hand_transfer(&h->w, &t, "x");
+    hand_attach(&h->w, "out", 1, true);
+    at = hand_begin(&h->w);
+    amqp_put_flow(&h->w, &f); // now the link spoken of last is one that sends
+    hand_end(&h->w, at, 0);
+    hand_over(&h->w, &h->s, h->now);
+    while (heard(&h->s).len > 0)
+        continue;
+    amqp_link_hold(in, false);
+    CHECK_STR(heard(&h->s), "flow(window 64, 0: count 40 credit 970)");
+    CHECK_STR(heard(&h->s), "");
+    hand_fini(h);
+    free(h);
+}
+
+TEST(every_link_that_holds_the_window_must_let_it_go)
+{
+    struct pair *p = xcalloc(1, sizeof(*p));
+    struct amqp_link *l, *first;
+
+    pair_open(p);
+    l = pair_link(p, "l", AMQP_SENDER);
+    first = p->b.link;
+    pair_link(p, "m", AMQP_SENDER);
+    amqp_link_hold(first, true);
+    amqp_link_hold(first, true);
+    amqp_link_hold(p->b.link, true);
+    while (amqp_link_is_ready(l))
+        send_one(l, true, 5);
+    pair_run(p);
+    amqp_link_hold(first, false);
+    pair_run(p);
+    CHECK(!amqp_link_is_ready(l));
+    amqp_link_detach(p->b.link, NULL, NULL); // it holds nothing any more
+    pair_run(p);
+    CHECK(amqp_link_is_ready(l));
+    pair_fini(p);
+    free(p);
+}
+
 TEST(the_peer_s_window_holds_us_back)
 {
     struct pair *p = xcalloc(1, sizeof(*p));
@@ -225,7 +282,7 @@ TEST(the_peer_s_window_holds_us_back)
 
     pair_open(p);
     l = pair_link(p, "l", AMQP_SENDER);
-    amqp_session_hold(p->b.session, true);
+    amqp_link_hold(p->b.link, true);
     for (; amqp_link_is_ready(l); sent++)
         send_one(l, true, 5);
     CHECK_EQ(sent, 64);
@@ -233,7 +290,7 @@ TEST(the_peer_s_window_holds_us_back)
     CHECK_EQ(p->b.transfers, 64);
     CHECK_STR(told(&p->a), "");
     CHECK(!amqp_link_is_ready(l));
-    amqp_session_hold(p->b.session, false);
+    amqp_link_hold(p->b.link, false);
     pair_run(p);
     CHECK_STR(told(&p->a), "writable");
     CHECK(amqp_link_is_ready(l));
@@ -248,7 +305,7 @@ TEST(a_full_window_of_one_session_leaves_the_others_alone)
 
     pair_open(p);
     l = pair_link(p, "l", AMQP_SENDER);
-    amqp_session_hold(p->b.session, true);
+    amqp_link_hold(p->b.link, true);
     p->a.session = NULL;
     m = pair_link(p, "m", AMQP_SENDER);
     while (amqp_link_is_ready(l))
@@ -329,7 +386,10 @@ TEST_MAIN(CASE(begin_is_answered_and_ours_is_usable_at_once), CASE(channels_are_
           CASE(what_the_peer_must_not_do_with_sessions), CASE(end_of_the_peer_takes_its_links),
           CASE(a_session_of_ours_outlives_its_end_by_the_peer),
           CASE(end_by_us_is_silent_at_any_time), CASE(end_by_us_while_we_are_told_something),
-          CASE(the_window_is_refilled_at_half_unless_held), CASE(the_peer_s_window_holds_us_back),
+          CASE(the_window_is_refilled_at_half_unless_held),
+          CASE(a_window_is_told_in_the_name_of_a_receiving_link),
+          CASE(every_link_that_holds_the_window_must_let_it_go),
+          CASE(the_peer_s_window_holds_us_back),
           CASE(a_full_window_of_one_session_leaves_the_others_alone),
           CASE(windows_are_computed_from_what_is_under_way),
           CASE(a_peer_with_too_many_sessions_is_left))

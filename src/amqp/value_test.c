@@ -197,6 +197,11 @@ TEST(a_peers_numbers_are_found_whatever_they_are)
     rng_init(&rng, 5);
     CHECK(!idmap_get(&m, 0));
     idmap_remove(&m, 0);
+    idmap_put(&m, 7, &values[7]); // alone
+    CHECK(idmap_get(&m, 7) == &values[7] && !idmap_get(&m, 0));
+    idmap_remove(&m, 8);
+    idmap_remove(&m, 7);
+    CHECK(!idmap_get(&m, 7) && m.count == 0);
     for (int i = 0; i < 20000; i++) {
         uint32_t k = rng_below(&rng, IDS);
         uint32_t id = k % 2 ? k << 20 : UINT32_MAX - k * 4096; // alike in their low bits

@@ -20,6 +20,10 @@
 // at once. Who comes first hears all there is, others ask for it (FLUSH).
 
 enum { TICK_MS = 200, IDLE_MS = 1000, FIRST_MS = 2000, BEAT_MS = 2000, BEATS_TO_BEACON = 5 };
+enum { CLOCK_SET_NS = 100000000 };
+// Everything is told again no more often than this: longer the more there is, but short of the time
+// in which collectors take for gone what they asked for and did not hear.
+enum { TELL_MIN_MS = 1000, TELL_EACH_MS = 5, TELL_MAX_MS = 5000 };
 
 static void name_source(struct flow *f, const struct flow_opts *opts)
 {
@@ -40,17 +44,21 @@ static void name_source(struct flow *f, const struct flow_opts *opts)
 struct flow *flow_new(const struct flow_opts *opts, struct mono now)
 {
     struct flow *f = xcalloc(1, sizeof(*f));
+    char *id;
 
     f->epoch_ns = opts->epoch_us * 1000 - now.ns;
     f->next_tick = mono_add_ms(now, FIRST_MS);
     f->next_message_id = 1;
     name_source(f, opts);
+    f->source_type = xstrdup(opts->type ? opts->type : "ROUTER");
+    id = opts->id ? xstrdup(opts->id) : str_fmt("%s:0", f->prefix);
     f->addresses[FLOW_BEACONS] = xstrdup("mc/sfe.all");
-    f->addresses[FLOW_RECORDS] = str_fmt("mc/sfe.%s:0", f->prefix);
-    f->addresses[FLOW_FLOWS] = str_fmt("mc/sfe.%s:0.flows", f->prefix);
-    f->addresses[FLOW_LOGS] = str_fmt("mc/sfe.%s:0.logs", f->prefix);
-    f->addresses[FLOW_COMMANDS] = str_fmt("sfe.%s:0", f->prefix);
-    f->addresses[FLOW_CORECORDS] = str_fmt("vfcr.%s:0", f->prefix);
+    f->addresses[FLOW_RECORDS] = str_fmt("mc/sfe.%s", id);
+    f->addresses[FLOW_FLOWS] = str_fmt("mc/sfe.%s.flows", id);
+    f->addresses[FLOW_LOGS] = str_fmt("mc/sfe.%s.logs", id);
+    f->addresses[FLOW_COMMANDS] = str_fmt("sfe.%s", id);
+    f->addresses[FLOW_CORECORDS] = str_fmt("vfcr.%s", id);
+    free(id);
     list_init(&f->records);
     list_init(&f->corecords);
     list_init(&f->ending);
@@ -75,6 +83,7 @@ void flow_free(struct flow *f)
     for (int i = 0; i < FLOW_CHANNEL_COUNT; i++)
         free(f->addresses[i]);
     amqp_writer_fini(&f->out);
+    free(f->source_type);
     free(f->to);
     free(f);
 }
@@ -122,6 +131,20 @@ void flow_set_reached(struct flow *f, enum flow_channel channel, bool is_reached
         while (!list_empty(&f->ending))
             record_free(list_entry(f->ending.next, struct flow_record, on_slot));
     }
+}
+
+// All who collect hear what one of them asked for. When a network starts, each asks everybody, so
+// who has much to tell lets the questions gather.
+static void tell_all_in_time(struct flow *f)
+{
+    int64_t pause = TELL_MIN_MS + (int64_t)f->others * TELL_EACH_MS;
+
+    if (!f->all_due || mono_before(f->ticked_at, f->all_at))
+        return;
+    f->all_due = false;
+    f->all_at = mono_add_ms(f->ticked_at, pause < TELL_MAX_MS ? pause : TELL_MAX_MS);
+    tell_all(f, FLOW_RECORDS);
+    tell_all(f, FLOW_FLOWS);
 }
 
 struct mono flow_deadline(const struct flow *f)
@@ -176,14 +199,26 @@ static bool has_work(const struct flow *f)
     for (int i = 0; i < SLOT_COUNT; i++)
         if (!list_empty(&f->slots[i]))
             return true;
-    return f->is_reached[FLOW_BEACONS] || !list_empty(&f->ending);
+    return f->all_due || f->is_reached[FLOW_BEACONS] || !list_empty(&f->ending);
+}
+
+// Followed when the clock was set, and else left alone: two readings are never at one moment, and
+// a record's times would not fit its latency.
+static void set_epoch(struct flow *f, struct mono now, int64_t epoch_us)
+{
+    int64_t epoch_ns = epoch_us * 1000 - now.ns;
+
+    if (epoch_ns - f->epoch_ns > CLOCK_SET_NS || f->epoch_ns - epoch_ns > CLOCK_SET_NS)
+        f->epoch_ns = epoch_ns;
 }
 
 void flow_tick(struct flow *f, struct mono now, int64_t epoch_us)
 {
     if (mono_before(now, f->next_tick))
         return;
-    f->epoch_ns = epoch_us * 1000 - now.ns;
+    f->ticked_at = now;
+    set_epoch(f, now, epoch_us);
+    tell_all_in_time(f);
     beat(f, now);
     let_go(f, now);
     flush_slot(f);
@@ -218,8 +253,8 @@ void flow_command(struct flow *f, struct str message)
 
     if (flow_read(message, &n) < 0 || n.subject != FLOW_IS_FLUSH)
         return;
-    tell_all(f, FLOW_RECORDS);
-    tell_all(f, FLOW_FLOWS);
+    f->all_due = true;
+    tell_all_in_time(f);
 }
 
 static bool is_well_formed(struct flow_read rec)
@@ -230,13 +265,6 @@ static bool is_well_formed(struct flow_read rec)
     while ((got = flow_read_value(&rec, &v)) > 0)
         count++;
     return got == 0 && count > 0;
-}
-
-// What the router of the connector may say of a connection.
-static bool is_connectors(uint32_t attr)
-{
-    return attr == FLOW_TRACE || (attr >= FLOW_CONNECTOR_ID && attr <= FLOW_PROXY_PORT) ||
-           attr == FLOW_ERROR_CONNECTOR_SIDE;
 }
 
 void flow_corecord(struct flow *f, struct str message)
@@ -250,10 +278,10 @@ void flow_corecord(struct flow *f, struct str message)
     while (flow_read_record(&n, &rec) > 0) {
         struct flow_record *mine = map_get(&f->tports, rec.id);
 
-        if (!mine || rec.type != FLOW_TPORT || !is_well_formed(rec))
+        if (!mine || rec.type != FLOW_TPORT || !is_well_formed(rec) || !record_hears(mine, rec.id))
             continue;
         while (flow_read_value(&rec, &v) > 0) {
-            if (!is_connectors(v.attr))
+            if (!attr_is_connectors(v.attr))
                 continue;
             if (v.is_text)
                 flow_set_text(mine, (enum flow_attr)v.attr, v.text);

@@ -5,6 +5,7 @@
 // sockets. Facts of the protocol: docs/protocol.md.
 #pragma once
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -61,6 +62,7 @@ enum flow_attr {
     FLOW_LINK_COST = 33,
     FLOW_COUNT_L4 = 40,
     FLOW_COUNT_L7 = 41,
+    FLOW_GROUP = 46,
     FLOW_STREAM_ID = 47,
     FLOW_LOG_SEVERITY = 48,
     FLOW_LOG_TEXT = 49,
@@ -80,7 +82,8 @@ enum flow_attr {
     FLOW_ERROR_LISTENER_SIDE = 64,
     FLOW_ERROR_CONNECTOR_SIDE = 65,
     FLOW_ACTIVE_TLS_ORDINAL = 66,
-    FLOW_ATTR_MAX = 67,
+    FLOW_HTTP_PROXY = 67,
+    FLOW_ATTR_MAX = FLOW_HTTP_PROXY,
 };
 
 enum {
@@ -91,7 +94,8 @@ enum {
     FLOW_TRAFFIC_MAX = 5000,
     FLOW_TRAFFIC_AGAIN = 4990,
     FLOW_OTHERS_MAX = 65536, // of all other records
-    FLOW_LOGS_MAX = 1000,    // log records that wait to be sent
+    FLOW_ATTEMPTS_MAX = 8,
+    FLOW_LOGS_MAX = 1000, // log records that wait to be sent
 };
 
 // ---------------------------------------------------------------------------------------- source
@@ -100,6 +104,8 @@ struct flow;
 struct flow_record;
 
 struct flow_opts {
+    const char *id;        // of a source that is named otherwise than a router: a site's; or NULL
+    const char *type;      // "CONTROLLER"; NULL: "ROUTER"
     const char *host_name; // of a pod: its last five characters name the source; else NULL
     uint64_t seed;         // for that name otherwise
     int64_t epoch_us;      // the wall clock at `now`
@@ -164,6 +170,11 @@ struct flow_record *flow_begin_corecord(struct flow *f, struct str id);
 void flow_end(struct flow_record *take, struct mono now);
 
 const char *flow_id(const struct flow_record *rec); // "" for NULL
+// By what identity another router may add to a connection's record (flow_begin_corecord there). A
+// connection may try one router after the other: the first call gives the record's own, each
+// further one another, up to FLOW_ATTEMPTS_MAX. What is heard of the latest attempt counts, and
+// puts out what was heard of those before. "" for NULL.
+const char *flow_corecord_id(struct flow_record *rec);
 // An attribute's value; what is not new changes nothing.
 void flow_set_number(struct flow_record *rec, enum flow_attr attr, uint64_t value);
 void flow_set_text(struct flow_record *rec, enum flow_attr attr, struct str value);
@@ -214,3 +225,65 @@ int flow_read_record(struct flow_news *n, struct flow_read *out);
 int flow_read_value(struct flow_read *rec, struct flow_value *out);
 // Writes the command that makes a source tell all it has.
 void flow_put_flush(struct amqp_writer *w, struct str direct);
+
+// ------------------------------------------------------------------------------------ collecting
+// What the sources of a whole network say, kept as far as the network's status needs it: sites,
+// routers, links and where they come in, listeners, connectors, processes. Another engine as a
+// value: messages and the time in, addresses to listen to and the status out.
+
+enum {
+    FLOW_SOURCES_MAX = 4096,         // more are not listened to
+    FLOW_KEPT_MAX = 262144,          // records; more are counted as dropped
+    FLOW_KEPT_OCTETS_MAX = 64 << 20, // that they may take, texts and JSON included
+    FLOW_SILENT_MS = 60000,          // unheard for so long (30 s, and 30 s of grace): forgotten
+    FLOW_TELL_MS = 1000,             // the status is told no more often,
+    FLOW_TELL_RECORDS = 10,          // and so many records lengthen that by a millisecond;
+    FLOW_QUIET_RECORDS = 50,         // as long as changes come it waits: a millisecond for so many
+    FLOW_PATIENCE_RECORDS = 4,       // at most FLOW_TELL_MS and a millisecond for so many
+};
+
+struct flow_collector;
+
+struct flow_collector *flow_collector_new(struct mono now);
+void flow_collector_free(struct flow_collector *c);
+// A new connection to the network: everything is asked for anew, and what is known stays.
+void flow_collector_restart(struct flow_collector *c, struct mono now);
+
+// What its owner is to do. Poll until false, after every call that takes the time.
+enum flow_want_type {
+    FLOW_RECEIVE, // listen to `address` too
+    FLOW_STOP,    // no more
+    FLOW_ASK,     // send flow_put_flush(address) there
+};
+struct flow_want {
+    enum flow_want_type type;
+    const char *address; // good until the next call
+};
+bool flow_collector_next(struct flow_collector *c, struct flow_want *out);
+
+// A message that came to an address it was told to listen to. What makes no sense is counted.
+void flow_collector_hear(struct flow_collector *c, const char *address, struct str message,
+                         struct mono now);
+struct mono flow_collector_deadline(const struct flow_collector *c);
+void flow_collector_tick(struct flow_collector *c, struct mono now);
+
+// The status differs from the one that was taken last, and it is time to tell.
+bool flow_collector_has_news(const struct flow_collector *c);
+// {"addresses": […], "siteStatus": […]} as the existing product keeps it, everything sorted by id,
+// addresses by name: compact JSON of printable ASCII, told in pieces to `put`, so that however
+// large a network is nobody has to hold its status. Routers whose site nobody names are left out,
+// and one that has restarted replaces its former self. Nothing is news then until something
+// changes.
+void flow_collector_tell(struct flow_collector *c, struct mono now,
+                         void (*put)(void *user, struct str piece), void *user);
+// The same as a value, which the caller owns, but without the listeners whose name is `made` and
+// their own address: the addresses count them, and a network where each site listens to the
+// services of all others has very many. NULL: with all.
+json_t *flow_collector_status(const struct flow_collector *c, const char *made);
+
+struct flow_collector_stats {
+    size_t sources, records, octets;
+    uint64_t dropped; // records for which there was no room
+    uint64_t unread;  // messages that made no sense
+};
+void flow_collector_stats(const struct flow_collector *c, struct flow_collector_stats *out);

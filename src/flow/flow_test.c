@@ -296,13 +296,22 @@ TEST(a_record_is_sent_once_a_second_however_often_it_changes)
     flow_free(f);
 }
 
+static void ask_for_all(struct flow *f)
+{
+    struct amqp_writer w;
+
+    amqp_writer_init(&w);
+    flow_put_flush(&w, str_of(flow_address(f, FLOW_COMMANDS)));
+    flow_command(f, amqp_written(&w));
+    amqp_writer_fini(&w);
+}
+
 TEST(where_nobody_listens_nothing_is_kept_and_who_comes_hears_what_there_is)
 {
     struct flow *f = source_at(0);
     struct flow_record *listener = flow_begin(f, FLOW_LISTENER, NULL, ms(0));
     struct flow_record *open = flow_begin(f, FLOW_TPORT, listener, ms(1));
     struct flow_stats stats;
-    struct amqp_writer w;
     struct told t;
 
     for (int i = 0; i < 100; i++)
@@ -315,10 +324,7 @@ TEST(where_nobody_listens_nothing_is_kept_and_who_comes_hears_what_there_is)
     reach_all(f);
     CHECK_EQ(run(f, 0, ms(5000)).records, 2);
     CHECK_EQ(run(f, 0, ms(8000)).records, 0);
-    amqp_writer_init(&w);
-    flow_put_flush(&w, str_of(flow_address(f, FLOW_COMMANDS)));
-    flow_command(f, amqp_written(&w));
-    amqp_writer_fini(&w);
+    ask_for_all(f);
     t = run(f, 0, ms(8200));
     CHECK_EQ(t.records, 2);
     CHECK_STR(str_of(t.texts[FLOW_PARENT]), flow_id(listener));
@@ -326,6 +332,26 @@ TEST(where_nobody_listens_nothing_is_kept_and_who_comes_hears_what_there_is)
     flow_set_reached(f, FLOW_FLOWS, false); // it goes with those who would have heard
     flow_stats(f, &stats);
     CHECK_EQ(stats.traffic, 0);
+    flow_free(f);
+}
+
+TEST(what_many_ask_for_at_one_time_is_told_once_to_all)
+{
+    struct flow *f = source_at(0);
+
+    for (int i = 0; i < 400; i++)
+        flow_begin(f, FLOW_LISTENER, NULL, ms(0));
+    reach_all(f);
+    CHECK_EQ(run(f, 0, ms(5000)).records, 400);
+    ask_for_all(f); // this one is heard at once
+    CHECK_EQ(run(f, 0, ms(6000)).records, 400);
+    for (int i = 0; i < 50; i++)
+        ask_for_all(f);
+    CHECK_EQ(run(f, 0, ms(7000)).records, 0);
+    for (int i = 0; i < 50; i++)
+        ask_for_all(f);
+    CHECK_EQ(run(f, 0, ms(9500)).records, 400); // a second, and five milliseconds for each
+    CHECK_EQ(run(f, 0, ms(30000)).records, 0);
     flow_free(f);
 }
 
@@ -343,6 +369,28 @@ TEST(an_ended_record_is_told_once_more_and_forgotten)
     CHECK_EQ(t.values[FLOW_END_TIME].number, 5000);
     flow_stats(f, &stats);
     CHECK_EQ(stats.others, 0);
+    flow_free(f);
+}
+
+TEST(times_of_a_record_fit_each_other_and_follow_a_clock_that_is_set)
+{
+    const int64_t hour_us = INT64_C(3600000000);
+    struct flow *f = source_at(0);
+    struct flow_record *rec;
+    struct told t;
+
+    reach_all(f);
+    run(f, 0, ms(4000));
+    rec = flow_begin(f, FLOW_LINK, NULL, ms(4000));
+    t = run(f, -40, ms(6000)); // read a little apart from the monotonic one
+    CHECK_EQ(t.values[FLOW_START_TIME].number, 4000000);
+    flow_end(rec, ms(6001));
+    t = run(f, 30, ms(8000));
+    CHECK_EQ(t.values[FLOW_END_TIME].number, 6001000);
+    run(f, hour_us, ms(10000));
+    rec = flow_begin(f, FLOW_LINK, NULL, ms(10000));
+    t = run(f, hour_us, ms(12000));
+    CHECK_EQ(t.values[FLOW_START_TIME].number, hour_us + 10000000);
     flow_free(f);
 }
 
@@ -511,6 +559,62 @@ TEST(a_co_record_changes_what_the_connector_knows_and_nothing_else)
     }
 }
 
+static void say_corecord(struct flow *f, const char *id, uint32_t attr, const char *text)
+{
+    struct amqp_writer w;
+
+    amqp_writer_init(&w);
+    put_corecord(&w, FLOW_TPORT, id, attr, text);
+    flow_corecord(f, amqp_written(&w));
+    amqp_writer_fini(&w);
+}
+
+// A connection is refused by one server and taken by another.
+TEST(what_a_connector_said_of_an_earlier_attempt_is_taken_back)
+{
+    for (int told = 0; told < 2; told++) {
+        struct flow *f = source_at(0);
+        struct flow_record *rec;
+        struct told t;
+
+        reach_all(f);
+        rec = flow_begin(f, FLOW_TPORT, NULL, ms(0));
+        CHECK_STR(str_of(flow_corecord_id(rec)), "+g_Ac:0");
+        CHECK_STR(str_of(flow_corecord_id(rec)), "+g_Ac:1");
+        say_corecord(f, "+g_Ac:0", FLOW_ERROR_CONNECTOR_SIDE, "refused");
+        say_corecord(f, "+g_Ac:0", FLOW_CONNECTOR_ID, "first:1");
+        t = run(f, 0, ms(told ? 4000 : 1000));
+        CHECK_EQ(t.has[FLOW_ERROR_CONNECTOR_SIDE], told);
+        say_corecord(f, "+g_Ac:1", FLOW_CONNECTOR_ID, "second:1");
+        say_corecord(f, "+g_Ac:0", FLOW_CONNECTOR_ID, "first:1"); // late
+        t = run(f, 0, ms(6000));
+        CHECK_STR(str_of(t.id), "+g_Ac:0");
+        CHECK_STR(str_of(t.texts[FLOW_CONNECTOR_ID]), "second:1");
+        CHECK_EQ(t.has[FLOW_ERROR_CONNECTOR_SIDE], told);
+        CHECK_STR(str_of(t.texts[FLOW_ERROR_CONNECTOR_SIDE]), "");
+        flow_free(f);
+    }
+}
+
+TEST(attempts_of_which_nothing_is_heard_leave_the_record_as_it_is)
+{
+    struct flow *f = source_at(0);
+    struct flow_record *rec;
+    struct told t;
+
+    reach_all(f);
+    rec = flow_begin(f, FLOW_TPORT, NULL, ms(0));
+    for (int i = 0; i < FLOW_ATTEMPTS_MAX + 3; i++)
+        flow_corecord_id(rec);
+    CHECK_STR(str_of(flow_corecord_id(rec)), "+g_Ac:7");
+    say_corecord(f, "+g_Ac:0", FLOW_ERROR_CONNECTOR_SIDE, "refused");
+    flow_end(rec, ms(100));
+    t = run(f, 0, ms(9000));
+    CHECK_STR(str_of(t.texts[FLOW_ERROR_CONNECTOR_SIDE]), "refused");
+    CHECK_STR(str_of(flow_corecord_id(NULL)), "");
+    flow_free(f);
+}
+
 TEST(co_records_go_each_to_its_router)
 {
     struct flow *f = source_at(0);
@@ -570,11 +674,15 @@ TEST_MAIN(CASE(the_answer_to_a_captured_flush_is_the_captured_one),
           CASE(a_beacon_each_ten_seconds_and_a_heartbeat_each_two),
           CASE(a_record_is_sent_once_a_second_however_often_it_changes),
           CASE(where_nobody_listens_nothing_is_kept_and_who_comes_hears_what_there_is),
+          CASE(what_many_ask_for_at_one_time_is_told_once_to_all),
           CASE(an_ended_record_is_told_once_more_and_forgotten),
+          CASE(times_of_a_record_fit_each_other_and_follow_a_clock_that_is_set),
           CASE(more_records_than_fit_go_into_several_messages),
           CASE(traffic_beyond_the_limit_is_counted_and_begins_again_below_it),
           CASE(logs_are_kept_for_those_who_listen_and_not_without_end),
           CASE(long_texts_are_cut_between_characters),
           CASE(a_co_record_changes_what_the_connector_knows_and_nothing_else),
+          CASE(what_a_connector_said_of_an_earlier_attempt_is_taken_back),
+          CASE(attempts_of_which_nothing_is_heard_leave_the_record_as_it_is),
           CASE(co_records_go_each_to_its_router), CASE(a_source_is_named_by_its_pod_or_at_random),
           CASE(a_site_may_have_an_identity_of_its_own))

@@ -10,10 +10,13 @@ enum { SLOT_COUNT = 5, PREFIX_LEN = 5 };
 
 struct flow {
     char prefix[PREFIX_LEN + 1];
+    char *source_type;
     char *addresses[FLOW_CHANNEL_COUNT];
     bool is_reached[FLOW_CHANNEL_COUNT];
     int64_t epoch_ns; // wall clock = monotonic + this
     struct mono next_tick, next_beat;
+    struct mono ticked_at, all_at; // everything is told again, but not before
+    bool all_due;
     uint32_t beat_count;
     bool beacon_due, heartbeat_due;
     uint64_t beat_us; // of the heartbeat that is due
@@ -34,10 +37,13 @@ struct flow {
 
 struct value {
     uint8_t attr;
-    bool is_changed;
+    bool is_changed; // since it was sent
+    bool was_sent;
+    bool is_short; // the text is `few`: as addresses, ports, identities and methods mostly are
     union {
         uint64_t number;
         char *text;
+        char few[16];
     };
 };
 
@@ -47,20 +53,25 @@ struct flow_record {
     struct flow *flow;
     enum flow_type type;
     bool is_ended, is_corecord;
+    uint8_t attempt_count, heard; // by flow_corecord_id(); that of the last co-record
     uint8_t count, size;
     struct mono forget_at; // while ending
     struct value *values;  // by attribute
     char *id;
+    char **attempts; // their identities after the first; NULL: there was one at most
 };
 
 // record.c
 bool attr_is_text(uint32_t attr);
 bool attr_is_number(uint32_t attr);
+const char *value_text(const struct value *v); // NULL: none yet
+bool attr_is_connectors(uint32_t attr);        // told by the router of the connector
 bool type_is_traffic(enum flow_type type);
 enum flow_channel record_channel(const struct flow_record *rec);
 bool record_is_heard(const struct flow_record *rec);
 void record_free(struct flow_record *rec);
-void record_touch(struct flow_record *rec); // it will be sent
+bool record_hears(struct flow_record *rec, struct str corecord_id); // false: of an older attempt
+void record_touch(struct flow_record *rec);                         // it will be sent
 void record_retell(struct flow_record *rec);
 
 // message.c

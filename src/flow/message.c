@@ -45,7 +45,7 @@ void message_beacon(struct flow *f, struct amqp_writer *w)
     mark = amqp_begin_map(w, true);
     amqp_put_symbol(w, STR("v"));
     amqp_put_uint(w, VERSION);
-    put_pair(w, "sourceType", "ROUTER");
+    put_pair(w, "sourceType", f->source_type);
     put_pair(w, "id", f->addresses[FLOW_COMMANDS] + strlen("sfe."));
     put_pair(w, "address", f->addresses[FLOW_RECORDS]);
     put_pair(w, "direct", f->addresses[FLOW_COMMANDS]);
@@ -101,9 +101,10 @@ static void put_record(struct amqp_writer *w, struct flow_record *rec)
         if (!v->is_changed)
             continue;
         v->is_changed = false;
+        v->was_sent = true;
         amqp_put_uint(w, v->attr);
         if (attr_is_text(v->attr))
-            amqp_put_string(w, str_of(v->text));
+            amqp_put_string(w, str_of(value_text(v)));
         else
             amqp_put_ulong(w, v->number);
         items += 2;

@@ -7,7 +7,7 @@
 // A record's values stand in one small array, ordered by attribute, each with a mark whether it has
 // changed since it was last sent.
 
-enum { FIRST_VALUES = 8, ENDING_MS = 5000 };
+enum { FIRST_VALUES = 8, MORE_VALUES = 4, ENDING_MS = 5000 };
 
 // What a value is: n number, s text, space: not in use.
 static const char kinds[FLOW_ATTR_MAX + 2] =
@@ -21,6 +21,25 @@ bool attr_is_text(uint32_t attr)
 bool attr_is_number(uint32_t attr)
 {
     return attr <= FLOW_ATTR_MAX && kinds[attr] == 'n';
+}
+
+const char *value_text(const struct value *v)
+{
+    return v->is_short ? v->few : v->text;
+}
+
+static void value_forget_text(struct value *v)
+{
+    if (attr_is_text(v->attr) && !v->is_short)
+        free(v->text);
+    v->is_short = false;
+    memset(v->few, 0, sizeof(v->few));
+}
+
+bool attr_is_connectors(uint32_t attr)
+{
+    return attr == FLOW_TRACE || (attr >= FLOW_CONNECTOR_ID && attr <= FLOW_PROXY_PORT) ||
+           attr == FLOW_ERROR_CONNECTOR_SIDE;
 }
 
 bool type_is_traffic(enum flow_type type)
@@ -80,7 +99,7 @@ static struct value *obtain(struct flow_record *rec, enum flow_attr attr, char k
     if (at < rec->count && rec->values[at].attr == attr)
         return &rec->values[at];
     if (rec->count == rec->size) {
-        rec->size = (uint8_t)(rec->size ? rec->size * 2 : FIRST_VALUES);
+        rec->size = (uint8_t)(rec->size ? rec->size + MORE_VALUES : FIRST_VALUES);
         rec->values = xrealloc(rec->values, rec->size, sizeof(*rec->values));
     }
     memmove(rec->values + at + 1, rec->values + at,
@@ -135,10 +154,14 @@ void flow_set_text(struct flow_record *rec, enum flow_attr attr, struct str valu
     if (!v)
         return;
     value = shorten(value);
-    if (v->text && str_is(value, v->text))
+    if (value_text(v) && str_is(value, value_text(v)))
         return;
-    free(v->text);
-    v->text = str_dup(value);
+    value_forget_text(v);
+    v->is_short = value.len < sizeof(v->few);
+    if (!v->is_short)
+        v->text = str_dup(value);
+    else if (value.len > 0)
+        memcpy(v->few, value.ptr, value.len);
     changed(rec, v);
 }
 
@@ -161,16 +184,18 @@ static bool has_room(struct flow *f, bool is_traffic)
     return !f->is_full;
 }
 
+static bool admit(struct flow *f, enum flow_type type)
+{
+    bool has = has_room(f, type_is_traffic(type));
+
+    f->stats.dropped += !has;
+    return has;
+}
+
 static struct flow_record *record_new(struct flow *f, enum flow_type type, char *take_id)
 {
-    struct flow_record *rec = NULL;
+    struct flow_record *rec = xcalloc(1, sizeof(*rec));
 
-    if (!has_room(f, type_is_traffic(type))) {
-        f->stats.dropped++;
-        free(take_id);
-        return NULL;
-    }
-    rec = xcalloc(1, sizeof(*rec));
     rec->flow = f;
     rec->type = type;
     rec->id = take_id;
@@ -192,15 +217,19 @@ void record_free(struct flow_record *rec)
     list_remove(&rec->on_slot);
     if (rec->type == FLOW_TPORT && !rec->is_corecord)
         map_remove(&f->tports, str_of(rec->id));
+    for (uint8_t i = 1; i < rec->attempt_count; i++) {
+        map_remove(&f->tports, str_of(rec->attempts[i - 1]));
+        free(rec->attempts[i - 1]);
+    }
     if (type_is_traffic(rec->type))
         f->traffic--;
     else
         f->others--;
     f->logs -= rec->type == FLOW_LOG;
     for (uint8_t i = 0; i < rec->count; i++)
-        if (attr_is_text(rec->values[i].attr))
-            free(rec->values[i].text);
+        value_forget_text(&rec->values[i]);
     free(rec->values);
+    free(rec->attempts);
     free(rec->id);
     free(rec);
 }
@@ -210,8 +239,6 @@ static struct flow_record *begin(struct flow *f, enum flow_type type, char *take
 {
     struct flow_record *rec = record_new(f, type, take_id);
 
-    if (!rec)
-        return NULL;
     if (type == FLOW_SITE)
         list_prepend(&f->records, &rec->on_flow);
     else
@@ -224,17 +251,32 @@ static struct flow_record *begin(struct flow *f, enum flow_type type, char *take
     return rec;
 }
 
+// "<prefix>:<number>", by hand: there is one for each connection and request.
+static char *new_id(struct flow *f)
+{
+    char text[PREFIX_LEN + 1 + 20], *at = text + sizeof(text);
+    uint64_t rest = f->next_id++;
+
+    do {
+        *--at = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest > 0);
+    *--at = ':';
+    at -= PREFIX_LEN;
+    memcpy(at, f->prefix, PREFIX_LEN);
+    return str_dup((struct str){at, (size_t)(text + sizeof(text) - at)});
+}
+
 struct flow_record *flow_begin(struct flow *f, enum flow_type type,
                                const struct flow_record *parent, struct mono now)
 {
-    return begin(f, type, str_fmt("%s:%llu", f->prefix, (unsigned long long)f->next_id++), parent,
-                 now);
+    return admit(f, type) ? begin(f, type, new_id(f), parent, now) : NULL;
 }
 
 struct flow_record *flow_begin_as(struct flow *f, enum flow_type type, struct str id,
                                   struct mono now)
 {
-    return begin(f, type, str_dup(id), NULL, now);
+    return admit(f, type) ? begin(f, type, str_dup(id), NULL, now) : NULL;
 }
 
 struct flow_record *flow_begin_corecord(struct flow *f, struct str id)
@@ -242,11 +284,9 @@ struct flow_record *flow_begin_corecord(struct flow *f, struct str id)
     const char *colon = id.len > 0 ? memchr(id.ptr, ':', id.len) : NULL;
     struct flow_record *rec = NULL;
 
-    if (!colon || colon == id.ptr || id.len > FLOW_TEXT_MAX)
+    if (!colon || colon == id.ptr || id.len > FLOW_TEXT_MAX || !admit(f, FLOW_TPORT))
         return NULL;
     rec = record_new(f, FLOW_TPORT, str_dup(id));
-    if (!rec)
-        return NULL;
     rec->is_corecord = true;
     list_append(&f->corecords, &rec->on_flow);
     return rec;
@@ -255,6 +295,64 @@ struct flow_record *flow_begin_corecord(struct flow *f, struct str id)
 const char *flow_id(const struct flow_record *rec)
 {
     return rec ? rec->id : "";
+}
+
+// Values that were not sent yet go; of the others only the error says something that the next
+// co-record may leave as it is.
+static void forget_connectors(struct flow_record *rec)
+{
+    uint8_t kept = 0;
+
+    for (uint8_t i = 0; i < rec->count; i++) {
+        struct value *v = &rec->values[i];
+
+        if (!attr_is_connectors(v->attr) || v->was_sent)
+            rec->values[kept++] = *v;
+        else
+            value_forget_text(v);
+    }
+    rec->count = kept;
+    for (uint8_t i = 0; i < rec->count; i++)
+        if (rec->values[i].attr == FLOW_ERROR_CONNECTOR_SIDE)
+            flow_set_text(rec, FLOW_ERROR_CONNECTOR_SIDE, STR(""));
+}
+
+const char *flow_corecord_id(struct flow_record *rec)
+{
+    if (!rec)
+        return "";
+    if (rec->attempt_count++ == 0)
+        return rec->id;
+    if (rec->attempt_count > FLOW_ATTEMPTS_MAX) {
+        rec->attempt_count = FLOW_ATTEMPTS_MAX;
+    } else {
+        char *id = new_id(rec->flow);
+
+        rec->attempts = xrealloc(rec->attempts, rec->attempt_count, sizeof(char *));
+        rec->attempts[rec->attempt_count - 2] = id;
+        map_put(&rec->flow->tports, str_of(id), rec);
+    }
+    return rec->attempts[rec->attempt_count - 2];
+}
+
+static uint8_t attempt_of(const struct flow_record *rec, struct str id)
+{
+    for (uint8_t i = 1; i < rec->attempt_count; i++)
+        if (str_is(id, rec->attempts[i - 1]))
+            return i;
+    return 0;
+}
+
+bool record_hears(struct flow_record *rec, struct str id)
+{
+    uint8_t attempt = attempt_of(rec, id);
+
+    if (attempt < rec->heard)
+        return false;
+    if (attempt > rec->heard)
+        forget_connectors(rec);
+    rec->heard = attempt;
+    return true;
 }
 
 void flow_end(struct flow_record *rec, struct mono now)

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
+#include <time.h>
 
 #include "base/mem.h"
 
@@ -14,9 +15,10 @@
 struct http_conn {
     struct buf out;
     char *in;
-    size_t in_len, in_size;
+    size_t in_len, in_size, body_max;
     size_t request_len; // of the one that is being answered; 0: none
     bool is_head, keep_alive, is_finished;
+    int64_t date; // of answers; 0: none
 };
 
 struct http_conn *http_conn_new(struct pool *pool)
@@ -24,7 +26,13 @@ struct http_conn *http_conn_new(struct pool *pool)
     struct http_conn *c = xcalloc(1, sizeof(*c));
 
     buf_init(&c->out, pool);
+    c->body_max = HTTP_BODY_MAX;
     return c;
+}
+
+void http_conn_limit_body(struct http_conn *c, size_t body_max)
+{
+    c->body_max = body_max;
 }
 
 void http_conn_free(struct http_conn *c)
@@ -53,14 +61,20 @@ static const char *status_text(int status)
         return "OK";
     case 400:
         return "Bad Request";
+    case 403:
+        return "Forbidden";
     case 404:
         return "Not Found";
     case 405:
         return "Method Not Allowed";
     case 413:
         return "Content Too Large";
+    case 429:
+        return "Too Many Requests";
     case 431:
         return "Request Header Fields Too Large";
+    case 500:
+        return "Internal Server Error";
     case 501:
         return "Not Implemented";
     case 503:
@@ -76,13 +90,32 @@ static void put(struct http_conn *c, struct str bytes)
         c->is_finished = true;
 }
 
+void http_conn_set_date(struct http_conn *c, int64_t now)
+{
+    c->date = now;
+}
+
+// As RFC 9110, 5.6.7 wants it; "" without a time.
+static void date_field(const struct http_conn *c, char out[64])
+{
+    time_t now = (time_t)c->date;
+    struct tm tm;
+
+    out[0] = '\0';
+    if (c->date != 0 && gmtime_r(&now, &tm))
+        strftime(out, 64, "Date: %a, %d %b %Y %H:%M:%S GMT\r\n", &tm);
+}
+
 void http_conn_respond(struct http_conn *c, int status, const char *type, struct str body)
 {
-    char head[256];
-    int len = snprintf(
-        head, sizeof(head), "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n%s\r\n",
-        status, status_text(status), type, body.len, c->keep_alive ? "" : "Connection: close\r\n");
+    char head[320], date[64];
+    int len;
 
+    date_field(c, date);
+    len = snprintf(head, sizeof(head),
+                   "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n%s%s\r\n", status,
+                   status_text(status), type, body.len, date,
+                   c->keep_alive ? "" : "Connection: close\r\n");
     put(c, (struct str){head, (size_t)len});
     if (!c->is_head)
         put(c, body);
@@ -101,7 +134,7 @@ static void refuse(struct http_conn *c, int status, const char *words)
 
 size_t http_conn_feed(struct http_conn *c, const uint8_t *data, size_t len)
 {
-    size_t room = HTTP_HEAD_MAX + HTTP_BODY_MAX - c->in_len;
+    size_t room = HTTP_HEAD_MAX + c->body_max - c->in_len;
 
     if (c->is_finished)
         return len; // nobody reads it any more
@@ -139,7 +172,7 @@ static struct str take_word(struct str *line)
 }
 
 struct head {
-    struct str method, target, version;
+    struct str method, target, version, fields;
     size_t body_len;
     bool has_length, keep_alive, is_chunked, is_bad;
 };
@@ -163,17 +196,36 @@ static void read_length(struct head *h, struct str value)
     }
 }
 
-static void read_field(struct head *h, struct str line)
+// False: it is none.
+static bool split_field(struct str line, struct str *name, struct str *value)
 {
     const char *colon = memchr(line.ptr, ':', line.len);
+
+    if (!colon || colon == line.ptr)
+        return false;
+    *name = (struct str){line.ptr, (size_t)(colon - line.ptr)};
+    *value = trimmed(str_skip(line, name->len + 1));
+    return true;
+}
+
+struct str http_request_field(const struct http_request *r, const char *name)
+{
+    struct str rest = r->fields, found, value;
+
+    while (rest.len > 0)
+        if (split_field(take_line(&rest), &found, &value) && str_is_nocase(found, name))
+            return value;
+    return STR_NONE;
+}
+
+static void read_field(struct head *h, struct str line)
+{
     struct str name, value;
 
-    if (!colon || colon == line.ptr) {
+    if (!split_field(line, &name, &value)) {
         h->is_bad = true;
         return;
     }
-    name = (struct str){line.ptr, (size_t)(colon - line.ptr)};
-    value = trimmed(str_skip(line, name.len + 1));
     if (str_is_nocase(name, "content-length"))
         read_length(h, value);
     else if (str_is_nocase(name, "transfer-encoding"))
@@ -191,6 +243,7 @@ static struct head read_head(struct str text)
     h.method = take_word(&line);
     h.target = take_word(&line);
     h.version = line;
+    h.fields = text;
     h.keep_alive = str_is(h.version, "HTTP/1.1");
     h.is_bad = h.method.len == 0 || h.target.len == 0 || h.target.ptr[0] != '/' ||
                !(str_is(h.version, "HTTP/1.1") || str_is(h.version, "HTTP/1.0"));
@@ -229,14 +282,14 @@ bool http_conn_next(struct http_conn *c, struct http_request *out)
         return false;
     }
     h = read_head((struct str){c->in, end});
-    if (h.is_bad || h.is_chunked || h.body_len > HTTP_BODY_MAX) {
+    if (h.is_bad || h.is_chunked || h.body_len > c->body_max) {
         refuse(c,
                h.is_bad       ? 400
                : h.is_chunked ? 501
                               : 413,
                h.is_bad       ? "this is no HTTP/1.x request\n"
                : h.is_chunked ? "transfer encodings are not supported\n"
-                              : "the body is larger than 64 KiB\n");
+                              : "the body is larger than is allowed here\n");
         return false;
     }
     if (c->in_len < end + h.body_len)
@@ -250,6 +303,7 @@ bool http_conn_next(struct http_conn *c, struct http_request *out)
         .path = {h.target.ptr, mark ? (size_t)(mark - h.target.ptr) : h.target.len},
         .query = mark ? str_skip(h.target, (size_t)(mark - h.target.ptr) + 1) : STR_NONE,
         .body = {c->in + end, h.body_len},
+        .fields = h.fields,
         .is_head = c->is_head,
     };
     return true;

@@ -54,6 +54,28 @@ TEST(each_request_gets_its_answer_however_it_is_cut)
     free(whole);
 }
 
+TEST(an_answer_tells_the_time_that_it_was_told)
+{
+    static const char in[] = "GET /a HTTP/1.1\r\n\r\nGET /b HTTP/1.1\r\n\r\n";
+    struct pool *pool = pool_new(4096, 16);
+    struct http_conn *c = http_conn_new(pool);
+    struct http_request request;
+    char out[512] = "";
+
+    CHECK_EQ(http_conn_feed(c, (const uint8_t *)in, sizeof(in) - 1), sizeof(in) - 1);
+    CHECK(http_conn_next(c, &request));
+    http_conn_respond(c, 200, "text/plain", STR("a"));
+    buf_copy(http_conn_output(c), 0, out, sizeof(out) - 1);
+    CHECK(!strstr(out, "Date"));
+    http_conn_set_date(c, 784111777);
+    CHECK(http_conn_next(c, &request));
+    http_conn_respond(c, 200, "text/plain", STR("b"));
+    buf_copy(http_conn_output(c), 0, out, sizeof(out) - 1);
+    CHECK(strstr(out, "\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\nb"));
+    http_conn_free(c);
+    pool_free(pool);
+}
+
 TEST(what_is_wrong_gets_its_status)
 {
     static const struct {
@@ -109,6 +131,27 @@ TEST(a_head_without_end_is_refused_at_its_limit)
     free(out);
 }
 
-TEST_MAIN(CASE(each_request_gets_its_answer_however_it_is_cut), CASE(what_is_wrong_gets_its_status),
+TEST(fields_of_the_head_are_found_by_name)
+{
+    static const char in[] = "POST /a HTTP/1.1\r\nName:  west \r\nempty:\r\nname: second\r\n"
+                             "Content-Length: 9\r\n\r\nbody: no\n";
+    struct pool *pool = pool_new(16, 1000);
+    struct http_conn *c = http_conn_new(pool);
+    struct http_request request;
+
+    CHECK_EQ(http_conn_feed(c, (const uint8_t *)in, sizeof(in) - 1), sizeof(in) - 1);
+    CHECK(http_conn_next(c, &request));
+    CHECK_STR(http_request_field(&request, "name"), "west");
+    CHECK_STR(http_request_field(&request, "EMPTY"), "");
+    CHECK(http_request_field(&request, "empty").ptr);
+    CHECK(!http_request_field(&request, "body").ptr);
+    CHECK(!http_request_field(&request, "nam").ptr);
+    http_conn_free(c);
+    pool_free(pool);
+}
+
+TEST_MAIN(CASE(each_request_gets_its_answer_however_it_is_cut),
+          CASE(an_answer_tells_the_time_that_it_was_told), CASE(what_is_wrong_gets_its_status),
           CASE(more_requests_than_fit_at_once_are_all_answered_however_they_are_cut),
-          CASE(a_head_without_end_is_refused_at_its_limit))
+          CASE(a_head_without_end_is_refused_at_its_limit),
+          CASE(fields_of_the_head_are_found_by_name))

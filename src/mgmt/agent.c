@@ -160,7 +160,7 @@ static int read_body(struct str body, struct amqp_val **out)
 {
     struct amqp_reader at = amqp_reader_of(body);
     struct amqp_item section, value;
-    uint64_t code;
+    uint64_t code = 0;
     int err;
 
     if (amqp_reader_done(&at))

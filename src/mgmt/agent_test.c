@@ -17,17 +17,6 @@ static const char config[] = "router { id: R }\n"
     "{\"operation\": \"" what "\", \"type\": \"org.amqp.management\", \"entityType\": \"" type "\"}"
 #define NAMES "{\"attributeNames\": [\"name\"]}"
 
-static void check_rows(const struct ask_row *rows, size_t count)
-{
-    struct store *s = store_new(config);
-
-    for (size_t i = 0; i < count; i++)
-        check_ask(s, &rows[i]);
-    store_free(s);
-}
-
-#define CHECK_ROWS(rows) check_rows(rows, sizeof(rows) / sizeof((rows)[0]))
-
 // ------------------------------------------------------------------------------------------- QUERY
 
 TEST(query_gives_the_columns_asked_for_and_cuts_nulls_at_the_end)

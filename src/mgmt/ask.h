@@ -26,28 +26,31 @@ struct store {
 
 // ------------------------------------------------------------------------------------------ store
 
+static inline bool store_tell(struct shelf *s, int i, mgmt_emit *emit, void *to)
+{
+    const struct mgmt_entity *e = s->entities[i];
+    const struct amqp_val *values[MGMT_ATTRS_MAX] = {NULL};
+    char *identity = mgmt_entity_identity(e);
+    struct amqp_val *id = amqp_val_string(str_of(identity));
+    bool more;
+
+    for (int k = 0; e->type->attrs[k].name; k++)
+        values[k] = e->values[k];
+    values[0] = values[0] ? values[0] : id;
+    values[1] = id;
+    more = emit(to, values);
+    s->told++;
+    amqp_val_free(id);
+    free(identity);
+    return more;
+}
+
 static inline void store_each(void *user, mgmt_emit *emit, void *to)
 {
     struct shelf *s = user;
 
-    for (int i = 0; i < s->count; i++) {
-        const struct mgmt_entity *e = s->entities[i];
-        const struct amqp_val *values[MGMT_ATTRS_MAX] = {NULL};
-        char *identity = mgmt_entity_identity(e);
-        struct amqp_val *id = amqp_val_string(str_of(identity));
-        bool more;
-
-        for (int k = 0; e->type->attrs[k].name; k++)
-            values[k] = e->values[k];
-        values[0] = values[0] ? values[0] : id;
-        values[1] = id;
-        more = emit(to, values);
-        s->told++;
-        amqp_val_free(id);
-        free(identity);
-        if (!more)
-            return;
-    }
+    for (int i = 0; i < s->count && store_tell(s, i, emit, to); i++)
+        ;
 }
 
 static inline int store_find(const struct shelf *s, struct str wanted)
@@ -61,6 +64,18 @@ static inline int store_find(const struct shelf *s, struct str wanted)
             return i;
     }
     return -1;
+}
+
+static inline void store_one(void *user, struct str id, mgmt_emit *emit, void *to)
+{
+    struct shelf *s = user;
+    int at = store_find(s, id);
+
+    for (int i = 0; i < s->count && at < 0; i++)
+        if (str_eq(mgmt_entity_str(s->entities[i], "name"), id))
+            at = i;
+    if (at >= 0)
+        store_tell(s, at, emit, to);
 }
 
 static inline int store_fail(struct shelf *s, struct why *why)
@@ -123,8 +138,15 @@ static inline struct store *store_new(const char *config)
     s->agent = mgmt_agent_new();
     for (int i = 0; i < STORE_TYPES; i++) {
         s->shelves[i].type = mgmt_find_type(str_of(types[i]));
-        s->providers[i] = (struct mgmt_provider){s->shelves[i].type, &s->shelves[i], store_each,
-                                                 store_create,       store_update,   store_remove};
+        s->providers[i] = (struct mgmt_provider){
+            .type = s->shelves[i].type,
+            .user = &s->shelves[i],
+            .each = store_each,
+            .one = strcmp(types[i], "listener") == 0 ? store_one : NULL,
+            .create = store_create,
+            .update = store_update,
+            .remove = store_remove,
+        };
         mgmt_agent_add(s->agent, &s->providers[i]);
     }
     if (mgmt_config_parse("store", str_of(config), NULL, &c, &why) < 0)
@@ -278,4 +300,15 @@ static inline void check_ask(struct store *s, const struct ask_row *row)
                  row->body ? row->body : "", (int)a.status, a.words, a.body, row->status,
                  row->words, row->want_body ? row->want_body : "(any)");
     answer_fini(&a);
+}
+
+// All of the rows, of one store with what is in `config`, which is a text of the test's.
+#define CHECK_ROWS(rows) check_rows(config, rows, sizeof(rows) / sizeof((rows)[0]))
+static inline void check_rows(const char *config, const struct ask_row *rows, size_t count)
+{
+    struct store *s = store_new(config);
+
+    for (size_t i = 0; i < count; i++)
+        check_ask(s, &rows[i]);
+    store_free(s);
 }

@@ -339,7 +339,7 @@ static int check_text(const struct config_reader *r, struct str text)
     return ERR_DECODE;
 }
 
-static int read_text(struct config_reader *r, struct str text)
+int config_read_text(struct config_reader *r, struct str text)
 {
     char *copy;
     size_t at = 0;
@@ -357,33 +357,40 @@ static int read_text(struct config_reader *r, struct str text)
         err = config_read_json(r, text);
     else
         err = config_read_native(r, text);
+    free(copy);
+    return err;
+}
+
+void config_reader_init(struct config_reader *r, const char *file,
+                        const char *(*env)(const char *name), struct why *why)
+{
+    *r = (struct config_reader){
+        .file = file, .env = env, .config = xcalloc(1, sizeof(struct mgmt_config)), .why = why};
+    map_init(&r->by_name);
+}
+
+int config_reader_done(struct config_reader *r, int err, struct mgmt_config **out)
+{
     if (err == 0)
         err = check_references(r);
-    free(copy);
+    map_fini(&r->by_name);
+    if (err < 0)
+        mgmt_config_free(r->config);
+    else
+        *out = r->config;
     return err;
 }
 
 int mgmt_config_parse(const char *file_name, struct str text, const char *(*env)(const char *name),
                       struct mgmt_config **out, struct why *why)
 {
-    struct config_reader r = {.file = file_name,
-                              .env = env,
-                              .config = xcalloc(1, sizeof(struct mgmt_config)),
-                              .why = why};
-    int err;
+    struct config_reader r;
 
-    map_init(&r.by_name);
-    err = read_text(&r, text);
-    map_fini(&r.by_name);
-    if (err < 0)
-        mgmt_config_free(r.config);
-    else
-        *out = r.config;
-    return err;
+    config_reader_init(&r, file_name, env, why);
+    return config_reader_done(&r, config_read_text(&r, text), out);
 }
 
-int mgmt_config_load(const char *path, const char *(*env)(const char *name),
-                     struct mgmt_config **out, struct why *why)
+int config_read_file(const char *path, char **out, size_t *out_len, struct why *why)
 {
     FILE *f = fopen(path, "re");
     char *text = NULL;
@@ -404,6 +411,18 @@ int mgmt_config_load(const char *path, const char *(*env)(const char *name),
         err = ERR_IO;
     }
     fclose(f);
+    *out = text;
+    *out_len = len;
+    return err;
+}
+
+int mgmt_config_load(const char *path, const char *(*env)(const char *name),
+                     struct mgmt_config **out, struct why *why)
+{
+    char *text = NULL;
+    size_t len;
+    int err = config_read_file(path, &text, &len, why);
+
     if (err == 0)
         err = mgmt_config_parse(path, (struct str){text, len}, env, out, why);
     free(text);

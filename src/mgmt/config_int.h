@@ -52,3 +52,14 @@ struct amqp_val *config_value(const struct config_reader *r, const json_t *j, in
 // or ERR_INVALID with words.
 int config_read_json(struct config_reader *r, struct str text);
 int config_read_native(struct config_reader *r, struct str text);
+
+// The text of a file of at most 16 MiB: 0 or ERR_IO with words. The caller frees *out either way.
+int config_read_file(const char *path, char **out, size_t *out_len, struct why *why);
+
+// One reader takes several texts, r->file naming each: init, config_read_text() for each, done.
+// `done` checks what one entity says of another, and hands the configuration over unless `err` or
+// what it finds is an error, which it returns.
+void config_reader_init(struct config_reader *r, const char *file,
+                        const char *(*env)(const char *name), struct why *why);
+int config_read_text(struct config_reader *r, struct str text);
+int config_reader_done(struct config_reader *r, int err, struct mgmt_config **out);

@@ -298,6 +298,14 @@ static bool look_at(void *to, const struct amqp_val *const *values)
     return false;
 }
 
+static void tell_one(const struct mgmt_provider *p, struct str id, mgmt_emit *emit, void *to)
+{
+    if (p->one && id.len > 0)
+        p->one(p->user, id, emit, to);
+    else
+        p->each(p->user, emit, to);
+}
+
 // "listener/…" is the identity of no connector.
 static bool identity_fits(struct call *c, const struct mgmt_type *t)
 {
@@ -325,7 +333,7 @@ static bool search(struct call *c, const struct mgmt_type *t, struct search *s)
     if (!identity_fits(c, t))
         return false;
     if (p)
-        p->each(p->user, look_at, s);
+        tell_one(p, id, look_at, s);
     if (!s->is_found && s->is_conflict)
         call_answer(c, 400, "the entity with this identity has another name");
     else if (!s->is_found)
@@ -380,7 +388,7 @@ static void update(struct call *c, const struct mgmt_provider *p, struct search 
         refuse(c, err, &why);
         return;
     }
-    p->each(p->user, read_back, s);
+    tell_one(p, str_of(s->found), read_back, s);
     call_answer(c, 200, "OK");
 }
 

@@ -15,17 +15,6 @@ static const char config[] = "router { id: R }\n"
     "\"initialHandshakeTimeoutSeconds\": 0, \"stripAnnotations\": \"both\", \"healthz\": true, "   \
     "\"metrics\": true, \"websockets\": true, \"http\": false}"
 
-static void check_rows(const struct ask_row *rows, size_t count)
-{
-    struct store *s = store_new(config);
-
-    for (size_t i = 0; i < count; i++)
-        check_ask(s, &rows[i]);
-    store_free(s);
-}
-
-#define CHECK_ROWS(rows) check_rows(rows, sizeof(rows) / sizeof((rows)[0]))
-
 TEST(read_finds_by_name_by_identity_and_by_both)
 {
     static const struct ask_row rows[] = {

@@ -109,6 +109,12 @@ int mgmt_config_load(const char *path, const char *(*env)(const char *name),
                      struct mgmt_config **out, struct why *why);
 int mgmt_config_parse(const char *file_name, struct str text, const char *(*env)(const char *name),
                       struct mgmt_config **out, struct why *why);
+// As a container is told in QDROUTERD_CONF: the text itself if it holds '{' and behind it '}', or
+// else up to 64 places, parted by ':' or ',': files, and folders whose files *.conf are read in the
+// order of their names. Together they are one configuration. Of several files, each is wholly of
+// one syntax.
+int mgmt_config_told(struct str told, const char *(*env)(const char *name),
+                     struct mgmt_config **out, struct why *why);
 void mgmt_config_free(struct mgmt_config *c);
 // The single entity of a type, or NULL.
 const struct mgmt_entity *mgmt_config_single(const struct mgmt_config *c, const char *type);
@@ -124,6 +130,9 @@ struct mgmt_provider {
     void *user;
     // Calls `emit` for each entity of the type.
     void (*each)(void *user, mgmt_emit *emit, void *to);
+    // Calls it for the one with that identity, or with that name, if there is one. NULL: `each` is
+    // asked for all.
+    void (*one)(void *user, struct str id, mgmt_emit *emit, void *to);
     // As the operations say; NULL where the type has no such operation. `e` and `changes` have been
     // checked and converted: `changes` holds only attributes that may be updated, or null for the
     // default. `identity` is that of an entity `each` told. Return 0, or an enum err with words:

@@ -1,197 +1,89 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
 #include "base/mem.h"
-#include "http/http.h"
 #include "node/parts.h"
+#include "web/web.h"
 
 // HTTP on a listener with http: yes. /healthz says that the router serves; /metrics counts in the
 // form that Prometheus reads.
 
-enum {
-    REQUEST_MS = 30000,   // for the next request to be whole, and for its answer to be read
-    OUT_MAX = 256 * 1024, // of answers that wait to be read
-};
+enum { UNREAD_MAX = 256 * 1024 }; // bytes of answers to one that asks on
 
-struct health {
-    struct node *node;
-    struct http_conn *http;
-    struct net_stream *stream;
-    struct mono give_up;
-    bool healthz, metrics;
-};
-
-uint64_t health_resident_bytes(void)
+static int healthz(void *user, char **text)
 {
-    unsigned long size = 0, resident = 0;
-    FILE *f = fopen("/proc/self/statm", "re");
-
-    if (f) {
-        if (fscanf(f, "%lu %lu", &size, &resident) != 2)
-            resident = 0;
-        fclose(f);
-    }
-    return resident * (unsigned long)sysconf(_SC_PAGESIZE);
+    (void)user;
+    *text = xstrdup("OK\n");
+    return 200;
 }
 
-static void put(char **text, const char *name, const char *kind, const char *help,
-                unsigned long value)
+static int metrics(void *user, char **text)
 {
-    char *more = str_fmt("%s# HELP %s %s\n# TYPE %s %s\n%s %lu\n", *text ? *text : "", name, help,
-                         name, kind, name, value);
-
-    free(*text);
-    *text = more;
-}
-
-static char *metrics_text(const struct node *n)
-{
+    const struct node *n = user;
     struct router_stats s;
-    char *text = NULL;
+    struct flow_stats f;
 
     router_stats(n->router, &s);
-    put(&text, "qdr_connections_total", "gauge", "open connections", s.connections);
-    put(&text, "qdr_links_total", "gauge", "open links", s.links);
-    put(&text, "qdr_addresses_total", "gauge", "known addresses", s.addresses);
-    put(&text, "qdr_routers_total", "gauge", "reachable routers, this one included", s.nodes);
-    put(&text, "qdr_presettled_deliveries_total", "counter", "pre-settled deliveries passed on",
-        s.presettled);
-    put(&text, "qdr_dropped_presettled_deliveries_total", "counter",
-        "pre-settled deliveries that found nobody", s.dropped_presettled);
-    put(&text, "qdr_accepted_deliveries_total", "counter", "deliveries accepted", s.accepted);
-    put(&text, "qdr_rejected_deliveries_total", "counter", "deliveries rejected", s.rejected);
-    put(&text, "qdr_released_deliveries_total", "counter", "deliveries released", s.released);
-    put(&text, "qdr_modified_deliveries_total", "counter", "deliveries modified", s.modified);
-    put(&text, "qdr_deliveries_ingress_total", "counter", "deliveries from clients", s.ingress);
-    put(&text, "qdr_deliveries_transit_total", "counter", "deliveries from other routers",
-        s.transit);
-    put(&text, "qdr_stored_bytes", "gauge", "bytes of messages held for slow consumers",
-        s.stored_bytes);
-    put(&text, "process_resident_memory_bytes", "gauge", "memory in use", health_resident_bytes());
-    return text;
+    flow_stats(n->flow, &f);
+    web_put_metric(text, "qdr_connections_total", "gauge", "open connections", s.connections);
+    web_put_metric(text, "qdr_links_total", "gauge", "open links", s.links);
+    web_put_metric(text, "qdr_addresses_total", "gauge", "known addresses", s.addresses);
+    web_put_metric(text, "qdr_routers_total", "gauge", "reachable routers, this one included",
+                   s.nodes);
+    web_put_metric(text, "qdr_presettled_deliveries_total", "counter",
+                   "pre-settled deliveries passed on", s.presettled);
+    web_put_metric(text, "qdr_dropped_presettled_deliveries_total", "counter",
+                   "pre-settled deliveries that found nobody, or not everybody",
+                   s.dropped_presettled);
+    web_put_metric(text, "qdr_accepted_deliveries_total", "counter", "deliveries accepted",
+                   s.accepted);
+    web_put_metric(text, "qdr_rejected_deliveries_total", "counter", "deliveries rejected",
+                   s.rejected);
+    web_put_metric(text, "qdr_released_deliveries_total", "counter", "deliveries released",
+                   s.released);
+    web_put_metric(text, "qdr_modified_deliveries_total", "counter", "deliveries modified",
+                   s.modified);
+    web_put_metric(text, "qdr_deliveries_ingress_total", "counter", "deliveries from clients",
+                   s.ingress);
+    web_put_metric(text, "qdr_deliveries_egress_total", "counter", "deliveries to clients",
+                   s.egress);
+    web_put_metric(text, "qdr_deliveries_transit_total", "counter", "deliveries from other routers",
+                   s.transit);
+    web_put_metric(text, "qdr_deliveries_delayed_1sec_total", "counter",
+                   "deliveries that were here for 1 to 10 seconds", s.delayed_1s);
+    web_put_metric(text, "qdr_deliveries_delayed_10sec_total", "counter",
+                   "deliveries that were here for more than 10 seconds", s.delayed_10s);
+    web_put_metric(text, "qdr_deliveries_stuck_total", "gauge",
+                   "deliveries that are here for more than 10 seconds", s.stuck);
+    web_put_metric(text, "qdr_links_blocked_total", "gauge",
+                   "links without credit for more than 10 seconds", s.blocked);
+    web_put_metric(text, "qdr_stored_bytes", "gauge", "bytes of messages held for slow consumers",
+                   s.stored_bytes);
+    web_put_metric(text, "skupper_flow_records", "gauge",
+                   "connections and requests told to collectors now", f.traffic);
+    web_put_metric(
+        text, "skupper_flow_records_dropped_total", "counter",
+        "connections, requests and others not told to collectors, as there were too many",
+        f.dropped);
+    web_put_metric(text, "process_resident_memory_bytes", "gauge", "memory in use",
+                   mem_resident_bytes());
+    return 200;
 }
 
-static void respond(struct health *h, const struct http_request *request, struct mono now)
+struct web *health_new(struct node *n)
 {
-    h->give_up = mono_add_ms(now, REQUEST_MS);
-    if (!str_is(request->method, "GET") && !str_is(request->method, "HEAD")) {
-        http_conn_respond(h->http, 405, "text/plain", STR("only GET and HEAD\n"));
-    } else if (h->healthz && str_is(request->path, "/healthz")) {
-        http_conn_respond(h->http, 200, "text/plain", STR("OK\n"));
-    } else if (h->metrics && str_is(request->path, "/metrics")) {
-        char *text = metrics_text(h->node);
-
-        http_conn_respond(h->http, 200, "text/plain; version=0.0.4", str_of(text));
-        free(text);
-    } else {
-        http_conn_respond(h->http, 404, "text/plain", STR("there are /healthz and /metrics\n"));
-    }
+    return web_new(&(struct web_opts){.pool = n->pool, .unread_max = UNREAD_MAX, .user = n});
 }
-
-// Answers what is there, as long as the answers are read.
-static void serve(struct health *h, struct mono now)
-{
-    struct http_request request;
-
-    while (http_conn_output(h->http)->len < OUT_MAX && http_conn_next(h->http, &request))
-        respond(h, &request, now);
-    net_want_write(h->stream);
-}
-
-static void feed(void *e, const uint8_t *data, size_t len, struct mono now)
-{
-    struct health *h = e;
-
-    while (len > 0) {
-        size_t taken = http_conn_feed(h->http, data, len);
-
-        if (taken == 0) {
-            net_stream_drop(h->stream, "more requests than it reads answers to");
-            return;
-        }
-        data += taken;
-        len -= taken;
-        serve(h, now);
-    }
-}
-
-static struct buf *output(void *e, struct mono now)
-{
-    struct health *h = e;
-
-    (void)now;
-    return http_conn_output(h->http);
-}
-
-static void sent(void *e, struct mono now)
-{
-    serve(e, now);
-}
-
-static struct mono deadline(const void *e)
-{
-    const struct health *h = e;
-
-    return h->give_up;
-}
-
-static void tick(void *e, struct mono now)
-{
-    struct health *h = e;
-
-    if (!mono_before(now, h->give_up))
-        net_stream_drop(h->stream, "no request in time");
-}
-
-static bool is_paused(const void *e)
-{
-    const struct health *h = e;
-
-    return pool_is_short(h->node->pool) || http_conn_output(h->http)->len >= OUT_MAX;
-}
-
-static bool is_finished(const void *e)
-{
-    const struct health *h = e;
-
-    return http_conn_is_finished(h->http);
-}
-
-static void lost(void *e, const char *why, struct mono now)
-{
-    struct health *h = e;
-
-    (void)why;
-    (void)now;
-    http_conn_free(h->http);
-    free(h);
-}
-
-static const struct net_engine_ops health_ops = {
-    .feed = feed,
-    .output = output,
-    .sent = sent,
-    .deadline = deadline,
-    .tick = tick,
-    .is_paused = is_paused,
-    .is_finished = is_finished,
-    .lost = lost,
-};
 
 void *health_accepted(struct part *p, struct net_stream *s, const struct net_engine_ops **ops,
                       struct mono now)
 {
-    struct health *h = xcalloc(1, sizeof(*h));
+    static const struct web_page pages[] = {
+        {"/healthz", WEB_TEXT, healthz}, {"/metrics", WEB_METRICS, metrics}, {0}};
+    static const struct web_page healthz_alone[] = {{"/healthz", WEB_TEXT, healthz}, {0}};
+    bool has_healthz = mgmt_entity_bool(p->entity, "healthz");
+    bool has_metrics = mgmt_entity_bool(p->entity, "metrics");
+    const struct web_page *first = has_healthz ? pages : pages + 1;
 
-    h->node = p->node;
-    h->stream = s;
-    h->http = http_conn_new(p->node->pool);
-    h->give_up = mono_add_ms(now, REQUEST_MS);
-    h->healthz = mgmt_entity_bool(p->entity, "healthz");
-    h->metrics = mgmt_entity_bool(p->entity, "metrics");
-    *ops = &health_ops;
-    return h;
+    if (!has_metrics)
+        first = has_healthz ? healthz_alone : pages + 2;
+    return web_accept(p->node->web, first, s, ops, now);
 }

@@ -1,15 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <arpa/inet.h>
-#include <errno.h>
 #include <stdlib.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#include "base/mem.h"
 #include "check.h"
 #include "node/parts.h"
-
-enum { PATIENCE_MS = 20000 };
+#include "talk.h"
+#include "web/web.h"
 
 // A listener for HTTP on a loop of its own, and what stands behind it.
 struct site {
@@ -37,10 +32,12 @@ static void begin(struct site *site, bool healthz, bool metrics)
     site->node.router = router_new(
         &(struct router_opts){.id = "R", .mode = ROUTER_INTERIOR, .pool = site->node.pool},
         mono_now());
+    site->node.flow = flow_new(&(struct flow_opts){.seed = 1}, mono_now());
     CHECK_EQ(mgmt_entity_set(e, "healthz", yes[0], MGMT_CREATE, NULL), 0);
     CHECK_EQ(mgmt_entity_set(e, "metrics", yes[1], MGMT_CREATE, NULL), 0);
     amqp_val_free(yes[0]);
     amqp_val_free(yes[1]);
+    site->node.web = health_new(&site->node);
     site->part.node = &site->node;
     site->part.entity = e;
     CHECK_EQ(net_listener_new(site->node.loop, &opts, &site->listener, NULL), 0);
@@ -49,56 +46,21 @@ static void begin(struct site *site, bool healthz, bool metrics)
 static void end(struct site *site)
 {
     net_listener_free(site->listener);
+    web_free(site->node.web);
     net_loop_free(site->node.loop);
     router_free(site->node.router);
+    flow_free(site->node.flow);
     mgmt_entity_free(site->part.entity);
     CHECK_EQ(pool_used(site->node.pool), 0);
     pool_free(site->node.pool);
 }
 
-static int dial(struct site *site)
-{
-    struct sockaddr_in to = {.sin_family = AF_INET,
-                             .sin_port = htons((uint16_t)net_listener_port(site->listener)),
-                             .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    CHECK_EQ(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
-    return fd;
-}
-
-// All that comes until the end of the connection.
-static char *read_all(struct site *site, int fd)
-{
-    size_t len = 0, size = 65536;
-    char *text = xcalloc(1, size);
-    struct mono limit = mono_add_ms(mono_now(), PATIENCE_MS);
-
-    for (;;) {
-        ssize_t n = recv(fd, text + len, size - len - 1, MSG_DONTWAIT);
-
-        CHECK(mono_before(mono_now(), limit));
-        if (n == 0 || (n < 0 && errno != EAGAIN))
-            break;
-        if (n < 0) {
-            net_loop_turn(site->node.loop, mono_add_ms(mono_now(), 5));
-            continue;
-        }
-        len += (size_t)n;
-        if (size - len < 4096)
-            text = xrealloc(text, size *= 2, 1);
-        text[len] = '\0';
-    }
-    close(fd);
-    return text;
-}
-
 static char *ask(struct site *site, const char *request)
 {
-    int fd = dial(site);
+    int fd = talk_dial(net_listener_port(site->listener));
 
-    CHECK_EQ(send(fd, request, strlen(request), 0), strlen(request));
-    return read_all(site, fd);
+    talk_say(fd, request);
+    return talk_hear(site->node.loop, fd);
 }
 
 #define GET(path) "GET " path " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
@@ -141,7 +103,11 @@ TEST(metrics_are_in_the_form_that_prometheus_reads)
     int count = 0;
 
     begin(&site, true, true);
+    for (int i = 0; i < FLOW_TRAFFIC_MAX + 3; i++)
+        flow_begin(site.node.flow, FLOW_TPORT, NULL, mono_now());
     answer = ask(&site, GET("/metrics"));
+    CHECK(strstr(answer, "\nskupper_flow_records 5000\n"));
+    CHECK(strstr(answer, "\nskupper_flow_records_dropped_total 3\n"));
     CHECK(strstr(answer, "\r\nContent-Type: text/plain; version=0.0.4\r\n"));
     body = strstr(answer, "\r\n\r\n") + 4;
     CHECK(strstr(body, "\nqdr_routers_total 1\n"));
@@ -166,61 +132,5 @@ TEST(metrics_are_in_the_form_that_prometheus_reads)
     end(&site);
 }
 
-TEST(requests_may_come_in_one_piece_or_byte_by_byte)
-{
-    static const char requests[] = "GET /healthz HTTP/1.1\r\n\r\n" GET("/nothing");
-    struct site site;
-    char *whole, *pieces;
-    int fd;
-
-    begin(&site, true, true);
-    whole = ask(&site, requests);
-    CHECK(strstr(whole, "200 OK") && strstr(whole, "404 Not Found"));
-    fd = dial(&site);
-    for (size_t i = 0; i < sizeof(requests) - 1; i++) {
-        CHECK_EQ(send(fd, requests + i, 1, MSG_NOSIGNAL), 1);
-        net_loop_turn(site.node.loop, mono_add_ms(mono_now(), 1));
-    }
-    pieces = read_all(&site, fd);
-    CHECK_STR(str_of(pieces), whole);
-    free(whole);
-    free(pieces);
-    end(&site);
-}
-
-static size_t pool_bytes(const struct site *site)
-{
-    return pool_used(site->node.pool) * pool_block_size(site->node.pool);
-}
-
-TEST(who_asks_and_does_not_read_is_held_back_then_dropped)
-{
-    static const char request[] = "GET /metrics HTTP/1.1\r\n\r\n";
-    char *many = xcalloc(1, 1000 * sizeof(request));
-    struct mono limit = mono_add_ms(mono_now(), PATIENCE_MS);
-    struct site site;
-    ssize_t n = 0;
-    int fd, size = 4096;
-
-    begin(&site, true, true);
-    for (int i = 0; i < 1000; i++)
-        strcat(many + (size_t)i * (sizeof(request) - 1), request);
-    fd = dial(&site);
-    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
-    while (n >= 0 || errno == EAGAIN) { // until the connection is broken
-        n = send(fd, many, strlen(many), MSG_NOSIGNAL | MSG_DONTWAIT);
-        net_loop_turn(site.node.loop, mono_add_ms(mono_now(), 1));
-        CHECK(pool_bytes(&site) < 400000);
-        CHECK(mono_before(mono_now(), limit));
-        if (n < 0 && errno == EAGAIN && pool_bytes(&site) >= 256 * 1024)
-            break; // it is not read any more: as good
-    }
-    close(fd);
-    free(many);
-    end(&site);
-}
-
 TEST_MAIN(CASE(what_the_listener_offers_is_answered_and_nothing_else),
-          CASE(metrics_are_in_the_form_that_prometheus_reads),
-          CASE(requests_may_come_in_one_piece_or_byte_by_byte),
-          CASE(who_asks_and_does_not_read_is_held_back_then_dropped))
+          CASE(metrics_are_in_the_form_that_prometheus_reads))

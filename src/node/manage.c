@@ -21,7 +21,7 @@ static bool is_type(const struct mgmt_type *t, const char *name)
 static void put(const struct mgmt_type *t, const struct amqp_val *values[VALUE_MAX],
                 const char *attr, const struct amqp_val *v)
 {
-    for (int i = 0; t->attrs[i].name && i < VALUE_MAX; i++)
+    for (int i = 0; i < VALUE_MAX && t->attrs[i].name; i++)
         if (strcmp(t->attrs[i].name, attr) == 0)
             values[i] = v;
 }
@@ -40,7 +40,7 @@ static bool tell(const struct mgmt_type *t, const struct mgmt_entity *e, struct 
     struct amqp_val *type = amqp_val_string(str_of(full));
     bool more;
 
-    for (int i = 0; e && t->attrs[i].name && i < VALUE_MAX; i++)
+    for (int i = 0; e && i < VALUE_MAX && t->attrs[i].name; i++)
         values[i] = t->attrs[i].flags & MGMT_SECRET ? NULL : e->values[i];
     put(t, values, "type", type);
     for (size_t i = 0; i < extra_count; i++)
@@ -60,25 +60,48 @@ static struct amqp_val *text(const char *s)
 
 // ---------------------------------------------------------- listener, connector, profile, address
 
+static bool tell_part(const struct manager *self, const struct part *p, mgmt_emit *emit, void *to)
+{
+    bool is_dial = p->dial_count > 0;
+    const char *status = p->is_connected ? "SUCCESS" : p->status[0] ? "FAILED" : "CONNECTING";
+    struct extra extras[] = {
+        {"identity", text(p->identity)},
+        {"name", text(p->name)},
+        {"connectionStatus", is_dial ? text(status) : NULL},
+        {"connectionMsg", is_dial ? text(p->status) : NULL},
+        {"failoverUrls", is_dial ? failover_urls(p) : NULL},
+    };
+
+    return tell(self->type, p->entity, extras, is_dial ? 5 : 2, emit, to);
+}
+
+typedef bool tell_entity(const struct manager *self, const struct part *p, mgmt_emit *emit,
+                         void *to);
+
+static void each_of(struct manager *self, tell_entity *told, mgmt_emit *emit, void *to)
+{
+    list_for_each (node, node_parts(self->node, self->type->name))
+        if (!told(self, list_entry(node, struct part, on_node), emit, to))
+            return;
+}
+
+static void one_of(struct manager *self, struct str id, tell_entity *told, mgmt_emit *emit,
+                   void *to)
+{
+    struct part *p = node_find(self->node, node_parts(self->node, self->type->name), id);
+
+    if (p)
+        told(self, p, emit, to);
+}
+
 static void each_part(void *user, mgmt_emit *emit, void *to)
 {
-    struct manager *self = user;
-    struct node *n = self->node;
+    each_of(user, tell_part, emit, to);
+}
 
-    list_for_each (node, node_parts(n, self->type->name)) {
-        struct part *p = list_entry(node, struct part, on_node);
-        bool is_dial = p->dial_count > 0;
-        const char *status = p->is_connected ? "SUCCESS" : p->status[0] ? "FAILED" : "CONNECTING";
-        struct extra extras[] = {
-            {"identity", text(p->identity)},
-            {"name", text(p->name)},
-            {"connectionStatus", is_dial ? text(status) : NULL},
-            {"connectionMsg", is_dial ? text(p->status) : NULL},
-        };
-
-        if (!tell(self->type, p->entity, extras, is_dial ? 4 : 2, emit, to))
-            return;
-    }
+static void one_part(void *user, struct str id, mgmt_emit *emit, void *to)
+{
+    one_of(user, id, tell_part, emit, to);
 }
 
 static int create_part(void *user, const struct mgmt_entity *e, struct why *why)
@@ -114,7 +137,7 @@ static int update_profile(void *user, struct str identity, const struct amqp_val
 {
     struct manager *self = user;
     struct node *n = self->node;
-    struct part *p = node_find(&n->profiles, identity);
+    struct part *p = node_find(n, &n->profiles, identity);
 
     if (!p) {
         why_set(why, "there is no sslProfile '%.*s'", STR_ARG(identity));
@@ -132,34 +155,39 @@ static int update_profile(void *user, struct str identity, const struct amqp_val
 
 // ----------------------------------------------------------------------------------- TCP services
 
+static bool tell_service(const struct manager *self, const struct part *p, mgmt_emit *emit,
+                         void *to)
+{
+    const struct service *s = p->service;
+    struct extra extras[] = {
+        {"identity", text(p->identity)},
+        {"name", text(p->name)},
+        {"connectionsOpened", amqp_val_ulong(s->tcp.opened)},
+        {"connectionsClosed", amqp_val_ulong(s->tcp.closed)},
+        {"bytesIn", amqp_val_ulong(s->tcp.bytes_in)},
+        {"bytesOut", amqp_val_ulong(s->tcp.bytes_out)},
+        {"operStatus", text(service_is_up(s) ? "up" : "down")},
+        {"connectionMsg", text(service_status(s))},
+    };
+
+    return tell(self->type, p->entity, extras, sizeof(extras) / sizeof(extras[0]), emit, to);
+}
+
 static void each_service(void *user, mgmt_emit *emit, void *to)
 {
-    struct manager *self = user;
+    each_of(user, tell_service, emit, to);
+}
 
-    list_for_each (node, node_parts(self->node, self->type->name)) {
-        struct part *p = list_entry(node, struct part, on_node);
-        const struct service *s = p->service;
-        struct extra extras[] = {
-            {"identity", text(p->identity)},
-            {"name", text(p->name)},
-            {"connectionsOpened", amqp_val_ulong(s->tcp.opened)},
-            {"connectionsClosed", amqp_val_ulong(s->tcp.closed)},
-            {"bytesIn", amqp_val_ulong(s->tcp.bytes_in)},
-            {"bytesOut", amqp_val_ulong(s->tcp.bytes_out)},
-            {"operStatus", text(service_is_up(s) ? "up" : "down")},
-            {"connectionMsg", text(service_status(s))},
-        };
-
-        if (!tell(self->type, p->entity, extras, sizeof(extras) / sizeof(extras[0]), emit, to))
-            return;
-    }
+static void one_service(void *user, struct str id, mgmt_emit *emit, void *to)
+{
+    one_of(user, id, tell_service, emit, to);
 }
 
 static int update_service(void *user, struct str identity, const struct amqp_val *changes,
                           struct why *why)
 {
     struct manager *self = user;
-    struct part *p = node_find(node_parts(self->node, self->type->name), identity);
+    struct part *p = node_find(self->node, node_parts(self->node, self->type->name), identity);
     int err;
 
     if (!p) {
@@ -171,27 +199,33 @@ static int update_service(void *user, struct str identity, const struct amqp_val
     return err;
 }
 
-static void each_listener_address(void *user, mgmt_emit *emit, void *to)
+static bool tell_listener_address(const struct manager *self, const struct part *p, mgmt_emit *emit,
+                                  void *to)
 {
-    struct manager *self = user;
+    const struct service_address *a = p->address;
+    struct extra extras[] = {
+        {"identity", text(p->identity)},
+        {"name", text(p->name)},
+        {"connectionsOpened", amqp_val_ulong(a ? a->opened : 0)},
+    };
 
-    list_for_each (node, &self->node->listener_addresses) {
-        struct part *p = list_entry(node, struct part, on_node);
-        const struct service_address *a = service_address_of(p);
-        struct extra extras[] = {
-            {"identity", text(p->identity)},
-            {"name", text(p->name)},
-            {"connectionsOpened", amqp_val_ulong(a ? a->opened : 0)},
-        };
-
-        if (!tell(self->type, p->entity, extras, 3, emit, to))
-            return;
-    }
+    return tell(self->type, p->entity, extras, 3, emit, to);
 }
 
-static int64_t seconds_since(struct mono at, struct mono now)
+static void each_listener_address(void *user, mgmt_emit *emit, void *to)
 {
-    return at.ns == MONO_NEVER.ns ? 0 : mono_ms_between(at, now) / 1000;
+    each_of(user, tell_listener_address, emit, to);
+}
+
+static void one_listener_address(void *user, struct str id, mgmt_emit *emit, void *to)
+{
+    one_of(user, id, tell_listener_address, emit, to);
+}
+
+// Null: it has not happened yet.
+static struct amqp_val *seconds_since(struct mono at, struct mono now)
+{
+    return at.ns == MONO_NEVER.ns ? NULL : amqp_val_long(mono_ms_between(at, now) / 1000);
 }
 
 static bool tell_connection(struct manager *self, const struct tcp_conn *c, mgmt_emit *emit,
@@ -200,7 +234,7 @@ static bool tell_connection(struct manager *self, const struct tcp_conn *c, mgmt
     const struct service *s = (const struct service *)(const void *)tcp_service_of(c);
     struct mono now = net_loop_now(self->node->loop);
     struct tcp_info i;
-    char id[32];
+    char id[32], reply_to[ROUTER_REPLY_MAX];
 
     tcp_info(c, &i);
     snprintf(id, sizeof(id), "tcpConnection/%llu", (unsigned long long)i.id);
@@ -213,11 +247,11 @@ static bool tell_connection(struct manager *self, const struct tcp_conn *c, mgmt
         {"direction", text(i.is_listener_side ? "in" : "out")},
         {"bytesIn", amqp_val_ulong(i.bytes_in)},
         {"bytesOut", amqp_val_ulong(i.bytes_out)},
-        {"uptimeSeconds", amqp_val_long(seconds_since(i.opened_at, now))},
-        {"lastInSeconds", amqp_val_long(seconds_since(i.last_in_at, now))},
-        {"lastOutSeconds", amqp_val_long(seconds_since(i.last_out_at, now))},
+        {"uptimeSeconds", seconds_since(i.opened_at, now)},
+        {"lastInSeconds", seconds_since(i.last_in_at, now)},
+        {"lastOutSeconds", seconds_since(i.last_out_at, now)},
         {"service", s->part ? text(s->part->name) : NULL},
-        {"replyTo", text(i.reply_to)},
+        {"replyTo", amqp_val_string(tcp_reply_to(c, reply_to))},
         {"state", text(i.state)},
         {"waitsFor", text(i.waits)},
         {"unacknowledged", amqp_val_ulong(i.unacknowledged)},
@@ -390,24 +424,26 @@ void manage_register(struct node *n)
     static const struct {
         const char *type;
         void (*each)(void *user, mgmt_emit *emit, void *to);
+        void (*one)(void *user, struct str id, mgmt_emit *emit, void *to);
         int (*create)(void *user, const struct mgmt_entity *e, struct why *why);
         int (*update)(void *user, struct str identity, const struct amqp_val *changes,
                       struct why *why);
         int (*remove)(void *user, struct str identity, struct why *why);
     } kinds[] = {
-        {"router", each_single, NULL, NULL, NULL},
-        {"site", each_single, NULL, NULL, NULL},
-        {"network", each_single, NULL, update_network, NULL},
-        {"listener", each_part, create_part, NULL, remove_part},
-        {"connector", each_part, create_part, NULL, remove_part},
-        {"sslProfile", each_part, create_part, update_profile, remove_part},
-        {"router.config.address", each_part, create_part, NULL, remove_part},
-        {"tcpListener", each_service, create_part, update_service, remove_part},
-        {"tcpConnector", each_service, create_part, update_service, remove_part},
-        {"listenerAddress", each_listener_address, create_part, NULL, remove_part},
-        {"tcpConnection", each_connection, NULL, NULL, NULL},
-        {"log", each_log, NULL, update_log, NULL},
-        {"logStats", each_log_stats, NULL, NULL, NULL},
+        {"router", each_single, NULL, NULL, NULL, NULL},
+        {"site", each_single, NULL, NULL, NULL, NULL},
+        {"network", each_single, NULL, NULL, update_network, NULL},
+        {"listener", each_part, one_part, create_part, NULL, remove_part},
+        {"connector", each_part, one_part, create_part, NULL, remove_part},
+        {"sslProfile", each_part, one_part, create_part, update_profile, remove_part},
+        {"router.config.address", each_part, one_part, create_part, NULL, remove_part},
+        {"tcpListener", each_service, one_service, create_part, update_service, remove_part},
+        {"tcpConnector", each_service, one_service, create_part, update_service, remove_part},
+        {"listenerAddress", each_listener_address, one_listener_address, create_part, NULL,
+         remove_part},
+        {"tcpConnection", each_connection, NULL, NULL, NULL, NULL},
+        {"log", each_log, NULL, NULL, update_log, NULL},
+        {"logStats", each_log_stats, NULL, NULL, NULL, NULL},
     };
 
     _Static_assert(sizeof(kinds) / sizeof(kinds[0]) <= NODE_PROVIDERS, "providers");
@@ -420,6 +456,7 @@ void manage_register(struct node *n)
             .type = m->type,
             .user = m,
             .each = kinds[i].each,
+            .one = kinds[i].one,
             .create = kinds[i].create,
             .update = kinds[i].update,
             .remove = kinds[i].remove,

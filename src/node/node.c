@@ -3,14 +3,13 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/map.h"
 #include "base/mem.h"
 #include "node/cpus.h"
 #include "node/service.h"
+#include "web/web.h"
 
 // The running router: configuration in, sockets and a router that serve until told to stop.
 //
@@ -21,7 +20,7 @@
 //   worker.c  the threads: the first has everything, further ones serve clients (cpus.c: how many)
 //   health.c  /healthz and /metrics
 //   manage.c  the same entities as management sees them
-//   telemetry.c  what collectors hear of them
+//   telemetry.c  what collectors hear of them; flows.c  and of connections and requests
 
 // What workerThreads says, else a worker for each CPU.
 static int worker_count(const struct mgmt_entity *router)
@@ -81,6 +80,17 @@ static void name_router(struct node *n)
     amqp_val_free(v);
 }
 
+static int check_id(struct node *n, struct why *why)
+{
+    size_t len = strlen(mgmt_entity_cstr(n->router_entity, "id"));
+
+    if (len <= ROUTER_ID_MAX)
+        return 0;
+    n->bad_line = n->router_entity->line;
+    why_set(why, "router: id: it has %zu octets, and may have %d", len, ROUTER_ID_MAX);
+    return ERR_INVALID;
+}
+
 static int make_router(struct node *n)
 {
     const struct mgmt_entity *e = n->router_entity;
@@ -97,47 +107,25 @@ static int make_router(struct node *n)
         .ra_interval_flux_ms = interval_ms(e, "raIntervalFluxSeconds"),
         .remote_ls_max_age_ms = interval_ms(e, "remoteLsMaxAgeSeconds"),
         .version = n->version,
-        .resident_bytes = health_resident_bytes,
+        .resident_bytes = mem_resident_bytes,
     };
 
     return workers_new(n, worker_count(e), &opts);
 }
 
-static void on_signal(void *user, struct mono now)
+static void on_signal(void *user, int number, struct mono now)
 {
     struct node *n = user;
-    struct signalfd_siginfo info;
 
     (void)now;
-    while (read(n->signal_fd, &info, sizeof(info)) == sizeof(info)) {
-        log_write(LOG_SERVER, LOG_INFO, "signal=%s", strsignal((int)info.ssi_signo));
-        if (info.ssi_signo != SIGHUP) {
-            net_loop_stop(n->loop);
-            continue;
-        }
-        workers_hold(n, true); // nobody writes to a file that is being closed
-        log_reopen();
-        workers_hold(n, false);
+    log_write(LOG_SERVER, LOG_INFO, "signal=%s", strsignal(number));
+    if (number != SIGHUP) {
+        net_loop_stop(n->loop);
+        return;
     }
-}
-
-static int watch_signals(struct node *n, struct why *why)
-{
-    sigset_t set;
-
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGHUP);
-    sigprocmask(SIG_BLOCK, &set, NULL);
-    signal(SIGPIPE, SIG_IGN);
-    n->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
-    if (n->signal_fd < 0) {
-        why_set(why, "signals cannot be watched: %s", strerror(errno));
-        return ERR_IO;
-    }
-    n->signals = net_watch_new(n->loop, n->signal_fd, on_signal, n);
-    return 0;
+    workers_hold(n, true); // nobody writes to a file that is being closed
+    log_reopen();
+    workers_hold(n, false);
 }
 
 static int set_log(const struct mgmt_entity *e, struct why *why)
@@ -216,6 +204,7 @@ static const char *environment(const char *name)
 
 static int start(struct node *n, const struct mgmt_config *config, struct why *why)
 {
+    static const int signals[] = {SIGTERM, SIGINT, SIGHUP, 0};
     int err;
 
     n->router_entity = single(config, "router");
@@ -223,6 +212,9 @@ static int start(struct node *n, const struct mgmt_config *config, struct why *w
     n->network = single(config, "network");
     n->worker_fill = (unsigned long)mgmt_entity_int(n->router_entity, "workerFill", 0);
     name_router(n);
+    err = check_id(n, why);
+    if (err < 0)
+        return err;
     err = make_router(n);
     if (err < 0) {
         why_set(why, "the event loops cannot be made: %s", strerror(errno));
@@ -230,11 +222,13 @@ static int start(struct node *n, const struct mgmt_config *config, struct why *w
     }
     n->data_connections = data_connection_count(n->router_entity, n->worker_count);
     n->tcp = tcp_new(n->router, n->pool);
+    n->web = health_new(n);
     n->agent = mgmt_agent_new();
     router_set_agent(n->router, n->agent);
     manage_register(n);
     telemetry_new(n, mgmt_config_single(config, "site") != NULL);
-    err = watch_signals(n, why);
+    flows_start(n);
+    err = net_signals_new(n->loop, signals, on_signal, n, &n->signals, why);
     if (err == 0)
         err = apply(n, config, why);
     if (err == 0)
@@ -242,17 +236,21 @@ static int start(struct node *n, const struct mgmt_config *config, struct why *w
     return err;
 }
 
-int node_new(const char *config_path, const char *version, struct node **out, struct why *why)
+int node_new(const struct node_opts *opts, struct node **out, struct why *why)
 {
+    const char *place = opts->config_path                ? opts->config_path
+                        : strchr(opts->config_told, '{') ? "QDROUTERD_CONF"
+                                                         : opts->config_told;
     struct mgmt_config *config = NULL;
     struct node *n = NULL;
-    int err = mgmt_config_load(config_path, environment, &config, why);
+    int err = opts->config_path
+                  ? mgmt_config_load(place, environment, &config, why)
+                  : mgmt_config_told(str_of(opts->config_told), environment, &config, why);
 
     if (err < 0)
         return err;
     n = xcalloc(1, sizeof(*n));
-    n->signal_fd = -1;
-    n->version = xstrdup(version);
+    n->version = xstrdup(opts->version);
     list_init(&n->profiles);
     list_init(&n->listeners);
     list_init(&n->connectors);
@@ -261,14 +259,17 @@ int node_new(const char *config_path, const char *version, struct node **out, st
     list_init(&n->tcp_connectors);
     list_init(&n->listener_addresses);
     list_init(&n->services);
+    list_init(&n->changed_services);
+    list_init(&n->passing);
     rng_init(&n->rng, rng_system_seed());
     map_seed(rng_next(&n->rng));
+    map_init(&n->parts);
     err = start(n, config, why);
     if (err < 0) {
         if (n->bad_line)
-            why_prefix(why, "%s:%d", config_path, n->bad_line);
+            why_prefix(why, "%s:%d", place, n->bad_line);
         else
-            why_prefix(why, "%s", config_path);
+            why_prefix(why, "%s", place);
         node_free(n);
     } else {
         tell_unserved(config);
@@ -283,16 +284,16 @@ void node_free(struct node *n)
     if (!n)
         return;
     node_remove_all(n);
-    net_watch_free(n->signals);
+    map_fini(&n->parts);
+    net_signals_free(n->signals);
     if (n->tcp) {
         net_loop_drop_all(n->loop, "the router stops");
         services_free(n);
     }
+    web_free(n->web);
     telemetry_free(n);
     workers_free(n);
     mgmt_agent_free(n->agent);
-    if (n->signal_fd >= 0)
-        close(n->signal_fd);
     mgmt_entity_free(n->router_entity);
     mgmt_entity_free(n->site);
     mgmt_entity_free(n->network);
@@ -311,6 +312,7 @@ int node_run(struct node *n, struct why *why)
               mgmt_entity_cstr(n->router_entity, "id"), n->version,
               STR_ARG(mgmt_entity_str(n->router_entity, "mode")));
     worker_settle(&n->workers[0], mono_now());
+    mem_rest(); // what only the start needed
     net_loop_run(n->loop);
     workers_stop(n);
     return 0;

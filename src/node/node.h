@@ -9,9 +9,15 @@
 
 struct node;
 
+struct node_opts {
+    const char *config_path; // the file of the configuration; NULL:
+    const char *config_told; // what QDROUTERD_CONF holds, see mgmt_config_told()
+    const char *version;
+};
+
 // Reads the configuration whole, checks it whole, and only then starts anything. Returns 0, or a
 // negative enum err with words that name file, line, entity and attribute.
-int node_new(const char *config_path, const char *version, struct node **out, struct why *why);
+int node_new(const struct node_opts *opts, struct node **out, struct why *why);
 void node_free(struct node *n);
 
 // Serves until SIGTERM or SIGINT (or node_stop). Further workers are threads of this call. Returns

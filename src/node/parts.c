@@ -45,15 +45,54 @@ struct list *node_parts(struct node *n, const char *type)
     return strcmp(type, "router.config.address") == 0 ? &n->addresses : NULL;
 }
 
-struct part *node_find(const struct list *parts, struct str id)
+// Where a part is found by: its list, and its name or identity.
+static char *key_text(const struct list *parts, const char *what, struct str id)
 {
-    list_for_each (node, parts) {
-        struct part *p = list_entry(node, struct part, on_node);
+    return str_fmt("%p %s %.*s", (const void *)parts, what, STR_ARG(id));
+}
 
-        if (id.len > 0 && (str_is(id, p->name) || str_is(id, p->identity)))
-            return p;
+static struct part *look_up(const struct node *n, const struct list *parts, const char *what,
+                            struct str id)
+{
+    char *key = key_text(parts, what, id);
+    struct part *p = map_get(&n->parts, str_of(key));
+
+    free(key);
+    return p;
+}
+
+struct part *node_find(const struct node *n, const struct list *parts, struct str id)
+{
+    struct part *p = id.len > 0 ? look_up(n, parts, "name", id) : NULL;
+
+    return p || id.len == 0 ? p : look_up(n, parts, "identity", id);
+}
+
+static void register_part(struct part *p, struct list *parts)
+{
+    char *name = key_text(parts, "name", str_of(p->name));
+    char *identity = key_text(parts, "identity", str_of(p->identity));
+
+    list_append(parts, &p->on_node);
+    map_put(&p->node->parts, str_of(name), p);
+    map_put(&p->node->parts, str_of(identity), p);
+    free(name);
+    free(identity);
+}
+
+static void unregister_part(struct part *p)
+{
+    const struct list *parts = node_parts(p->node, p->entity->type->name);
+    char *name = key_text(parts, "name", str_of(p->name));
+    char *identity = key_text(parts, "identity", str_of(p->identity));
+
+    if (!list_empty(&p->on_node)) {
+        list_remove(&p->on_node);
+        map_remove(&p->node->parts, str_of(name));
+        map_remove(&p->node->parts, str_of(identity));
     }
-    return NULL;
+    free(name);
+    free(identity);
 }
 
 static struct part *part_new(struct node *n, const struct mgmt_entity *e)
@@ -117,7 +156,7 @@ static void part_free(struct part *p)
 {
     if (!p)
         return;
-    list_remove(&p->on_node);
+    unregister_part(p);
     telemetry_remove(p);
     service_stop(p);
     service_address_stop(p);
@@ -125,6 +164,8 @@ static void part_free(struct part *p)
     free_former(p, true);
     free_dials(p->dials, p->dial_count);
     net_tls_unref(p->tls);
+    amqp_val_free(p->failover);
+    amqp_val_free(p->alternates);
     mgmt_entity_free(p->entity);
     free(p->identity);
     free(p->name);
@@ -141,6 +182,7 @@ static struct net_tls_opts profile_opts(const struct part *profile)
         .password = mgmt_entity_cstr(profile->entity, "password"),
         .ciphers = mgmt_entity_cstr(profile->entity, "ciphers"),
         .protocols = mgmt_entity_cstr(profile->entity, "protocols"),
+        .is_bulk = true,
     };
 }
 
@@ -174,7 +216,7 @@ static int tls_with(const struct part *p, const struct part *profile, struct net
 static int make_tls(struct part *p, struct why *why)
 {
     struct str name = mgmt_entity_str(p->entity, "sslProfile");
-    const struct part *profile = node_find(&p->node->profiles, name);
+    const struct part *profile = node_find(p->node, &p->node->profiles, name);
 
     if (name.len == 0)
         return 0;
@@ -189,7 +231,7 @@ static int make_tls(struct part *p, struct why *why)
 int node_service_tls(const struct part *p, bool is_server, struct net_tls **out, struct why *why)
 {
     struct str name = mgmt_entity_str(p->entity, "sslProfile");
-    const struct part *profile = node_find(&p->node->profiles, name);
+    const struct part *profile = node_find(p->node, &p->node->profiles, name);
     struct net_tls_opts opts;
 
     if (name.len == 0)
@@ -255,6 +297,8 @@ static int open_entrances(struct part *p, struct net_listener_opts *opts, struct
         opts->accept = (struct net_accept){.ready = peer_accepted,
                                            .divert = i == 0 ? divert : NULL,
                                            .failed = peer_refused,
+                                           .is_full = peer_is_full,
+                                           .paused = peer_paused,
                                            .user = e};
         err = net_listener_new(e->worker->loop, opts, &e->listener, why);
     }
@@ -267,6 +311,8 @@ static int start_listener(struct part *p, struct why *why)
     const struct mgmt_entity *e = p->entity;
     int err = check_role(p, why);
 
+    if (err == 0)
+        err = failover_parse(e, "failoverUrls", &p->failover, why);
     if (err == 0)
         err = make_tls(p, why);
     if (err < 0)
@@ -305,7 +351,11 @@ static int start_dial(struct part *p, struct dial *d, enum router_role role, str
     d->part = p;
     d->role = role;
     d->ordinal = p->ordinal;
-    return net_connector_new(p->node->loop, &opts, &d->connector, why);
+    int err = net_connector_new(p->node->loop, &opts, &d->connector, why);
+
+    if (err == 0)
+        failover_begin(d);
+    return err;
 }
 
 static int start_dials(struct part *p, struct why *why)
@@ -327,13 +377,23 @@ static int start_connector(struct part *p, struct why *why)
     int err = check_role(p, why);
 
     if (err == 0)
+        err = failover_parse(p->entity, "alternates", &p->alternates, why);
+    if (err == 0)
         err = make_tls(p, why);
     rng_id(&p->node->rng, p->correlator);
     return err == 0 ? start_dials(p, why) : err;
 }
 
+// Connections that newer ones take over from.
+static bool is_rotated(const struct part *p)
+{
+    enum router_role role = node_role(p->entity);
+
+    return role == ROUTER_ROLE_INTER_ROUTER || role == ROUTER_ROLE_EDGE;
+}
+
 // A newer certificate: a second set of connections of the same group. When it is up, it takes over
-// (router/network.c) and the first one ends; nothing is interrupted.
+// (router/network.c, edge.c) and the first one ends; nothing is interrupted.
 static int renew_connector(struct part *p, struct why *why)
 {
     struct former *f = xcalloc(1, sizeof(*f));
@@ -414,7 +474,7 @@ int node_add(struct node *n, const struct mgmt_entity *e, struct why *why)
         return ERR_UNSUPPORTED;
     }
     p = part_new(n, e);
-    if (node_find(parts, str_of(p->name))) {
+    if (node_find(n, parts, str_of(p->name))) {
         why_set(why, "the name '%s' is in use for another %s", p->name, e->type->name);
         part_free(p);
         return ERR_EXISTS;
@@ -426,7 +486,7 @@ int node_add(struct node *n, const struct mgmt_entity *e, struct why *why)
         part_free(p);
         return err;
     }
-    list_append(parts, &p->on_node);
+    register_part(p, parts);
     telemetry_add(p);
     return 0;
 }
@@ -449,11 +509,11 @@ static int refresh(struct node *n, const struct part *profile, struct part **use
 
         net_tls_swap(users[i]->tls, fresh[i]);
         remember_profile(users[i], profile);
-        if (users[i]->dials && users[i]->ordinal > before &&
-            node_role(users[i]->entity) == ROUTER_ROLE_INTER_ROUTER)
+        if (users[i]->dials && users[i]->ordinal > before && is_rotated(users[i]))
             err = renew_connector(users[i], why);
-        router_drop_older(n->workers[0].router, users[i]->name,
-                          (uint64_t)mgmt_entity_int(profile->entity, "oldestValidOrdinal", 0));
+        for (int w = 0; w < n->worker_count; w++)
+            router_drop_older(n->workers[w].router, users[i]->name,
+                              (uint64_t)mgmt_entity_int(profile->entity, "oldestValidOrdinal", 0));
     }
     workers_hold(n, false);
     for (size_t i = 0; i < count; i++)
@@ -476,7 +536,7 @@ int node_update_profile(struct node *n, struct part *profile, struct mgmt_entity
             struct part *p = list_entry(node, struct part, on_node);
 
             if (!p->tls ||
-                node_find(&n->profiles, mgmt_entity_str(p->entity, "sslProfile")) != profile)
+                node_find(n, &n->profiles, mgmt_entity_str(p->entity, "sslProfile")) != profile)
                 continue;
             users = xrealloc(users, count + 1, sizeof(*users));
             users[count++] = p;
@@ -488,6 +548,8 @@ int node_update_profile(struct node *n, struct part *profile, struct mgmt_entity
         err = refresh(n, profile, users, count, why);
     if (err == 0)
         services_use_profile(n, profile);
+    if (err == 0)
+        telemetry_renewed(profile);
     if (err < 0)
         profile->entity = old;
     mgmt_entity_free(err < 0 ? take : old);
@@ -497,7 +559,7 @@ int node_update_profile(struct node *n, struct part *profile, struct mgmt_entity
 
 int node_remove(struct node *n, struct list *parts, struct str identity, struct why *why)
 {
-    struct part *p = node_find(parts, identity);
+    struct part *p = node_find(n, parts, identity);
 
     if (!p) {
         why_set(why, "there is no '%.*s'; query the type for the names there are",

@@ -4,6 +4,7 @@
 
 #include "base/list.h"
 #include "base/log.h"
+#include "base/map.h"
 #include "base/rng.h"
 #include "flow/flow.h"
 #include "mgmt/mgmt.h"
@@ -23,6 +24,7 @@ struct manager {
 
 struct tcp;
 struct service;
+struct web;
 
 struct node {
     struct worker *workers; // the first has the main thread
@@ -42,15 +44,19 @@ struct node {
     char *version;
     struct list profiles, listeners, connectors, addresses; // of struct part
     struct list tcp_listeners, tcp_connectors, listener_addresses;
+    struct map parts;     // all of these by list and name or identity
     struct list services; // service.on_node
+    struct list changed_services;
     struct tcp *tcp;
+    struct web *web; // of listeners for HTTP
     struct mgmt_entity *router_entity, *site, *network;
     struct manager managers[NODE_PROVIDERS];
     struct telemetry *telemetry;
     struct flow *flow; // its, like the next one
     struct flow_record *router_record;
-    struct net_watch *signals;
-    int signal_fd;
+    struct list passing;              // flows.c: connections that have a record
+    struct mono counted_at, heard_at; // when they were last; when somebody last listened to flows
+    struct net_signals *signals;
     int bad_line; // of the configuration, while it is applied
     int data_connections;
 };
@@ -71,9 +77,12 @@ struct part {
     struct entrance *entrances; // listeners: one for each worker, the first one listens
     int entrance_count;
     struct net_tls *tls;
-    int64_t ordinal;         // of the sslProfile as last read
-    bool has_certificate;    // likewise
-    struct service *service; // tcpListener, tcpConnector
+    struct amqp_val *failover;       // listeners: told in open
+    struct amqp_val *alternates;     // connectors: tried too
+    int64_t ordinal;                 // of the sslProfile as last read
+    bool has_certificate;            // likewise
+    struct service *service;         // tcpListener, tcpConnector
+    struct service_address *address; // listenerAddress
     // connectors: the first is the one people see, the others carry data of the same group
     struct dial *dials;
     int dial_count;
@@ -81,6 +90,7 @@ struct part {
     char correlator[RNG_ID_LEN + 1];
     bool is_connected;
     char status[WHY_MAX];
+    struct log_limit lines; // of attempts that came to nothing
     // listeners and connectors between routers
     struct flow_record *record;
     struct list linked;      // struct linked
@@ -117,6 +127,8 @@ void *peer_connected(void *user, struct net_stream *s, const struct net_engine_o
                      struct mono now);
 void peer_failed(void *user, const char *why, struct mono now);
 void peer_refused(void *user, const struct net_peer *peer, const char *why, struct mono now);
+bool peer_is_full(void *user);
+void peer_paused(void *user, const char *why, struct mono now);
 void peer_event(struct worker *w, const struct router_event *ev, struct mono now);
 
 // parts.c: entities made to run
@@ -126,7 +138,7 @@ int node_add(struct node *n, const struct mgmt_entity *e, struct why *why);
 int node_update_profile(struct node *n, struct part *profile, struct mgmt_entity *take,
                         struct why *why);
 int node_remove(struct node *n, struct list *parts, struct str identity, struct why *why);
-struct part *node_find(const struct list *parts, struct str name_or_identity);
+struct part *node_find(const struct node *n, const struct list *parts, struct str name_or_identity);
 struct list *node_parts(struct node *n, const char *type); // NULL: not a type with parts
 void node_remove_all(struct node *n);
 // The TLS that an entity's sslProfile asks for; none without one.
@@ -151,8 +163,20 @@ void telemetry_unlinked(struct linked *l);
 void telemetry_up(struct part *connector, struct str access_id, struct mono now);
 void telemetry_down(struct part *connector, const char *condition, const char *why,
                     struct mono now);
+void telemetry_renewed(const struct part *profile); // its ordinal may be another
+// The ordinal of the entity's sslProfile, if it has one.
+void telemetry_set_ordinal(struct flow_record *rec, const struct part *p);
+
+// failover.c: other places that serve as well
+// The attribute of that name; *list NULL: none.
+int failover_parse(const struct mgmt_entity *e, const char *attribute, struct amqp_val **list,
+                   struct why *why);
+void failover_begin(struct dial *d); // a fresh one: what its connector knows itself
+void failover_told(struct dial *d, const struct amqp_val *list); // by its peer; NULL: nothing
+void failover_follow(struct dial *control);                      // its group does
+struct amqp_val *failover_urls(const struct part *connector);    // for people
 
 // health.c: HTTP on a listener
-uint64_t health_resident_bytes(void);
+struct web *health_new(struct node *n);
 void *health_accepted(struct part *p, struct net_stream *s, const struct net_engine_ops **ops,
                       struct mono now);

@@ -10,15 +10,17 @@
 // The thin shell between a socket's stream and the router's end of an AMQP connection. Whatever one
 // connection causes on others is picked up in worker_settle(), once a turn.
 
+enum { LINES_AT_ONCE = 40, LINES_MIN = 4 };
+
 struct peer {
     struct end end;
     struct worker *worker;
     struct router_conn *conn;
-    struct dial *dial; // NULL: accepted, or its connector is gone
-    bool is_opened;
-    char condition[64];   // the peer closed with it
-    struct linked linked; // accepted from a router
-    struct buf *out;      // what was to be sent when it was asked for last, and how much
+    struct dial *dial;        // NULL: accepted, or its connector is gone
+    bool is_opened, is_ended; // it has said so, and why it ended
+    char condition[64];       // the peer closed with it
+    struct linked linked;     // accepted from a router
+    struct buf *out;          // what was to be sent when it was asked for last, and how much
     size_t out_len;
     bool is_placed; // counted among the connections of its worker
 };
@@ -94,15 +96,27 @@ static bool is_finished(const void *e)
     return router_conn_is_finished(p->conn);
 }
 
+// A line about a peer? What all workers together may tell at once is shared among them.
+static bool may_tell(const struct worker *w, struct log_sources *of, const char *peer,
+                     struct mono now, uint32_t *skipped)
+{
+    int burst = LINES_AT_ONCE / w->node->worker_count;
+
+    return log_sources_pass(of, peer, burst < LINES_MIN ? LINES_MIN : burst, now, skipped);
+}
+
 static void lost(void *e, const char *why, struct mono now)
 {
     struct peer *p = e;
     struct worker *w = p->worker;
+    const char *host = net_stream_peer(p->end.stream)->host;
     uint32_t skipped;
 
-    if (log_limit_pass(&w->peer_lines, 50, now, &skipped))
-        log_write(LOG_SERVER, LOG_INFO, "connection closed peer=%s why=%s skipped=%u",
-                  net_stream_peer(p->end.stream)->host, why, skipped);
+    if (p->is_ended)
+        log_write(LOG_SERVER, LOG_DEBUG, "connection closed peer=%s why=%s", host, why);
+    else if (may_tell(w, &w->peers, host, now, &skipped))
+        log_write(LOG_SERVER, LOG_INFO, "connection closed peer=%s why=%s skipped=%u", host, why,
+                  skipped);
     if (p->dial && p->dial == p->dial->part->dials) {
         p->dial->part->is_connected = false;
         strncpy(p->dial->part->status, why, WHY_MAX - 1);
@@ -194,6 +208,7 @@ void *peer_accepted(void *user, struct net_stream *s, const struct net_engine_op
     struct router_conn_opts o = common_opts(part, p);
 
     o.is_server = true;
+    o.failover = part->failover;
     o.handshake_ms = milliseconds(e, "initialHandshakeTimeoutSeconds");
     o.external_ok = net_stream_peer(s)->is_authenticated;
     if (wants(mechanisms, "EXTERNAL") && o.external_ok)
@@ -220,11 +235,12 @@ void *peer_connected(void *user, struct net_stream *s, const struct net_engine_o
     const struct mgmt_entity *e = d->part->entity;
     struct peer *p = peer_new(&d->part->node->workers[0], s);
     struct router_conn_opts o = common_opts(d->part, p);
+    int count, at;
     const char *mechanisms = mgmt_entity_cstr(e, "saslMechanisms");
 
     p->dial = d;
     o.role = d->role;
-    o.hostname = mgmt_entity_cstr(e, "host");
+    o.hostname = net_connector_places(d->connector, &count, &at)[at].host;
     o.sasl_mechanisms = AMQP_SASL_ANONYMOUS;
     if (d->part->tls && d->part->has_certificate && wants(mechanisms, "EXTERNAL"))
         o.sasl_mechanisms = AMQP_SASL_EXTERNAL;
@@ -245,10 +261,30 @@ void peer_refused(void *user, const struct net_peer *peer, const char *why, stru
 
     if (node_role(e->part->entity) == ROUTER_ROLE_NORMAL)
         atomic_fetch_add(&e->worker->ended, 1);
-    if (log_limit_pass(&e->worker->peer_lines, 50, now, &skipped))
+    if (may_tell(e->worker, &e->worker->bad_peers, peer->host, now, &skipped))
         log_write(LOG_SERVER, LOG_WARNING,
                   "connection refused listener=%s peer=%s why=%s skipped=%u", e->part->name,
                   peer->host, why, skipped);
+}
+
+bool peer_is_full(void *user)
+{
+    const struct entrance *e = user;
+
+    return pool_is_short(e->worker->pool);
+}
+
+void peer_paused(void *user, const char *why, struct mono now)
+{
+    const struct entrance *e = user;
+
+    (void)now;
+    if (why)
+        log_write(LOG_SERVER, LOG_WARNING,
+                  "accepting pauses listener=%s why=%s (what is open is kept, who comes waits)",
+                  e->part->name, why);
+    else
+        log_write(LOG_SERVER, LOG_INFO, "accepting goes on listener=%s", e->part->name);
 }
 
 void peer_failed(void *user, const char *why, struct mono now)
@@ -261,16 +297,22 @@ void peer_failed(void *user, const char *why, struct mono now)
     d->part->is_connected = false;
     strncpy(d->part->status, why, WHY_MAX - 1);
     flow_set_text(d->part->record, FLOW_REASON, str_of(why));
-    if (log_limit_pass(&d->part->node->workers[0].peer_lines, 50, now, &skipped))
-        log_write(LOG_CONN_MGR, LOG_WARNING, "connector %s: %s (tries again by itself)",
-                  d->part->name, why);
+    if (log_limit_pass(&d->part->lines, LOG_SOURCE_BURST, now, &skipped))
+        log_write(LOG_CONN_MGR, LOG_WARNING, "connector %s: %s (tries again by itself) skipped=%u",
+                  d->part->name, why, skipped);
 }
 
 static void opened(struct peer *p, const char *container, struct mono now)
 {
+    struct worker *w = p->worker;
+    const char *host = net_stream_peer(p->end.stream)->host;
+    uint32_t skipped = 0;
+
     p->is_opened = true;
     if (p->dial) {
         net_connector_succeeded(p->dial->connector);
+        failover_told(p->dial, router_conn_failover(p->conn));
+        failover_follow(p->dial);
         p->dial->part->is_connected = true;
         p->dial->part->status[0] = '\0';
         if (p->dial == p->dial->part->dials)
@@ -278,8 +320,24 @@ static void opened(struct peer *p, const char *container, struct mono now)
     } else if (router_conn_role(p->conn) != ROUTER_ROLE_INTER_ROUTER_DATA) {
         telemetry_linked_up(&p->linked);
     }
-    log_write(LOG_SERVER, LOG_INFO, "connection opened peer=%s container=%s",
-              net_stream_peer(p->end.stream)->host, container);
+    if (p->dial || may_tell(w, &w->peers, host, now, &skipped))
+        log_write(LOG_SERVER, LOG_INFO, "connection opened peer=%s container=%s skipped=%u", host,
+                  container, skipped);
+}
+
+// What follows is the end of its socket, of which no second line tells.
+static void ended(struct peer *p, const char *why, struct mono now)
+{
+    struct worker *w = p->worker;
+    const char *host = net_stream_peer(p->end.stream)->host;
+    uint32_t skipped;
+
+    p->is_ended = true;
+    snprintf(p->condition, sizeof(p->condition), "%.*s", (int)strcspn(why, " "), why);
+    if (may_tell(w, why[0] ? &w->bad_peers : &w->peers, host, now, &skipped))
+        log_write(LOG_SERVER, why[0] ? LOG_WARNING : LOG_INFO,
+                  "connection ended peer=%s why=%s skipped=%u", host, why[0] ? why : "in peace",
+                  skipped);
 }
 
 void peer_event(struct worker *w, const struct router_event *ev, struct mono now)
@@ -295,13 +353,7 @@ void peer_event(struct worker *w, const struct router_event *ev, struct mono now
         break;
     case ROUTER_EV_CLOSED:
         if (p)
-            snprintf(p->condition, sizeof(p->condition), "%.*s", (int)strcspn(ev->text, " "),
-                     ev->text);
-        if (p && log_limit_pass(&w->peer_lines, 50, now, &skipped))
-            log_write(LOG_SERVER, ev->text[0] ? LOG_WARNING : LOG_INFO,
-                      "connection ended peer=%s why=%s skipped=%u",
-                      net_stream_peer(p->end.stream)->host, ev->text[0] ? ev->text : "in peace",
-                      skipped);
+            ended(p, ev->text, now);
         break;
     case ROUTER_EV_DROP:
         if (p)
@@ -312,7 +364,7 @@ void peer_event(struct worker *w, const struct router_event *ev, struct mono now
         log_write(LOG_ROUTER, LOG_INFO, "%s", ev->text);
         break;
     case ROUTER_EV_NOTE:
-        if (log_limit_pass(&w->peer_lines, 50, now, &skipped))
+        if (log_limit_pass(&w->notes, 50, now, &skipped))
             log_write(LOG_ROUTER, LOG_WARNING, "%s", ev->text);
         break;
     }

@@ -36,8 +36,15 @@ static uint32_t seconds_ms(const struct service *s, const char *attr)
     return (uint32_t)(mgmt_entity_int(s->part->entity, attr, 0) * 1000);
 }
 
-static void set_timers(struct service *s)
+// What an update may change, for new connections.
+static void set_options(struct service *s)
 {
+    struct str observer = mgmt_entity_str(s->part->entity, "observer");
+
+    s->is_looking = observer.len > 0 && !str_is(observer, "none");
+    s->look_as = str_is(observer, "http1")   ? HTTP_OBSERVE_1
+                 : str_is(observer, "http2") ? HTTP_OBSERVE_2
+                                             : HTTP_OBSERVE_AUTO;
     s->tcp.idle_ms = seconds_ms(s, "idleTimeoutSeconds");
     s->tcp.half_closed_ms = seconds_ms(s, "halfClosedTimeoutSeconds");
 }
@@ -52,6 +59,20 @@ static bool make_tls(struct service *s)
     return false;
 }
 
+// New connections use the new certificates; what cannot be used is told and changes nothing.
+static void renew_tls(struct service *s)
+{
+    struct net_tls *fresh = NULL;
+    struct why why = {""};
+
+    if (node_service_tls(s->part, s->is_listener, &fresh, &why) < 0) {
+        set_status(s, why.text);
+        return;
+    }
+    net_tls_swap(s->tls, fresh);
+    net_tls_unref(fresh);
+}
+
 // -------------------------------------------------------------------------------------- listeners
 
 static bool is_reachable(const struct service *s)
@@ -62,20 +83,35 @@ static bool is_reachable(const struct service *s)
     return false;
 }
 
-static void open_door(struct service *s)
+static void name_found(void *user, const struct net_addresses *addresses, const char *why,
+                       struct mono now);
+
+// The host's addresses are lent; NULL: not looked up yet.
+static void open_door(struct service *s, const struct net_addresses *addresses)
 {
     const struct mgmt_entity *e = s->part->entity;
     struct why why = {""};
     struct net_listener_opts opts = {
         .host = mgmt_entity_cstr(e, "host"),
         .port = mgmt_entity_cstr(e, "port"),
+        .addresses = addresses,
+        .is_quick = true,
         .tls = s->tls,
         .backlog = (int)mgmt_entity_int(e, "backlog", 0),
         .keepalive_s = (uint32_t)mgmt_entity_int(e, "keepAliveSeconds", 0),
-        .accept = {.ready = service_accepted, .failed = service_refused, .user = s},
+        .accept = {.ready = service_accepted,
+                   .failed = service_refused,
+                   .is_full = service_is_full,
+                   .paused = service_paused,
+                   .user = s},
     };
+    int err = net_listener_new(s->node->loop, &opts, &s->listener, &why);
 
-    if (net_listener_new(s->node->loop, &opts, &s->listener, &why) < 0) {
+    if (err == ERR_AGAIN) {
+        s->name = net_name_find(s->node->loop, opts.host, opts.port, name_found, s);
+        return;
+    }
+    if (err < 0) {
         set_status(s, why.text);
         return;
     }
@@ -85,6 +121,24 @@ static void open_door(struct service *s)
               opts.host ? opts.host : "", net_listener_port(s->listener));
 }
 
+static void name_found(void *user, const struct net_addresses *addresses, const char *words,
+                       struct mono now)
+{
+    struct service *s = user;
+    struct why why = {""};
+
+    s->name = NULL;
+    if (addresses) {
+        open_door(s, addresses);
+    } else {
+        why_set(&why, "host '%s' cannot be looked up: %s",
+                mgmt_entity_cstr(s->part->entity, "host"), words);
+        set_status(s, why.text);
+    }
+    if (!s->listener)
+        try_again(s, now);
+}
+
 static void update_listener(struct service *s, struct mono now)
 {
     bool wanted = s->part && is_reachable(s);
@@ -92,28 +146,37 @@ static void update_listener(struct service *s, struct mono now)
     if (!wanted) {
         bool was_open = s->listener != NULL;
 
+        net_name_cancel(s->name);
+        s->name = NULL;
         net_listener_free(s->listener);
         s->listener = NULL;
+        s->pause[0] = '\0';
         if (was_open && s->part)
             log_write(LOG_TCP_ADAPTOR, LOG_INFO, "not listening name=%s: no consumer",
                       s->part->name);
         net_timer_cancel(s->node->loop, &s->timer);
         return;
     }
-    if (s->listener)
+    if (s->listener || s->name)
         return;
-    if (make_tls(s) && mgmt_entity_cstr(s->part->entity, "port"))
-        open_door(s);
-    if (!s->listener)
+    if (make_tls(s))
+        open_door(s, NULL);
+    if (!s->listener && !s->name)
         try_again(s, now);
+}
+
+void service_changed(struct service *s)
+{
+    if (list_empty(&s->on_changed))
+        list_append(&s->node->changed_services, &s->on_changed);
 }
 
 static void watched(struct router_watcher *w)
 {
-    list_entry(w, struct service_address, watcher)->service->is_changed = true;
+    service_changed(list_entry(w, struct service_address, watcher)->service);
 }
 
-static int add_address(struct service *s, struct str text, int64_t value, const struct part *part,
+static int add_address(struct service *s, struct str text, int64_t value, struct part *part,
                        struct why *why)
 {
     struct service_address *a = xcalloc(1, sizeof(*a));
@@ -129,14 +192,21 @@ static int add_address(struct service *s, struct str text, int64_t value, const 
         free(a);
         return ERR_INVALID;
     }
+    if (part)
+        part->address = a;
     list_append(&s->addresses, &a->on_service);
-    s->is_changed = true;
+    service_changed(s);
     return 0;
 }
 
 static void remove_address(struct service_address *a)
 {
-    a->service->is_changed = true;
+    service_changed(a->service);
+    flows_forget_address(a->service->node, a);
+    if (a->part) {
+        telemetry_remove(a->part);
+        a->part->address = NULL;
+    }
     router_watcher_close(a->service->node->router, &a->watcher);
     list_remove(&a->on_service);
     free(a->text);
@@ -215,13 +285,38 @@ static void set_out(struct service *s, bool is_out)
     set_status(s, "");
 }
 
-void service_server_failed(struct service *s, const char *why, struct mono now)
+static void probe(struct service *s, struct mono now);
+
+// Since a call began that got no answer in time, the server has answered others: it lives, with
+// more callers than it can take.
+static bool is_crowded(const struct service *s, enum net_fault fault, struct mono now)
+{
+    int64_t patience_ms = seconds_ms(s, "connectTimeoutSeconds");
+
+    return fault == NET_FAULT_LATE && mono_before(mono_add_ms(now, -patience_ms), s->answered_at);
+}
+
+void service_server_failed(struct service *s, enum net_fault fault, const char *why,
+                           struct mono now)
 {
     set_status(s, why);
-    if (!s->part || s->is_out || !mgmt_entity_bool(s->part->entity, "healthCheck"))
+    if (!s->part || s->is_out || fault == NET_FAULT_OURS || is_crowded(s, fault, now) ||
+        !mgmt_entity_bool(s->part->entity, "healthCheck"))
         return;
+    if (fault == NET_FAULT_OFFER) { // no client may take a server out by what it asks for
+        if (!s->probe)
+            probe(s, now);
+        return;
+    }
     set_out(s, true);
     try_again(s, now);
+}
+
+void service_server_answered(struct service *s, struct mono now)
+{
+    s->answered_at = now;
+    if (!s->is_out)
+        set_status(s, "");
 }
 
 static void *probe_ready(void *user, struct net_stream *stream, const struct net_engine_ops **ops,
@@ -237,21 +332,26 @@ static void *probe_ready(void *user, struct net_stream *stream, const struct net
     return NULL;
 }
 
-static void probe_failed(void *user, const char *why, struct mono now)
+static void probe_failed(void *user, enum net_fault fault, const char *why, struct mono now)
 {
     struct service *s = user;
 
     s->probe = NULL;
     set_status(s, why);
+    if (fault != NET_FAULT_OURS && !s->is_out)
+        set_out(s, true);
     try_again(s, now);
 }
 
+// What was read from files may have been the cause.
 static void probe(struct service *s, struct mono now)
 {
-    struct net_connect connect = {.ready = probe_ready, .failed = probe_failed, .user = s};
+    struct net_dialling dialling = {.ready = probe_ready, .failed = probe_failed, .user = s};
 
+    if (s->tls)
+        renew_tls(s);
     if (make_target(s))
-        s->probe = net_dial(s->target, &connect, NULL);
+        s->probe = net_dial(s->target, &dialling, NULL);
     else
         try_again(s, now);
 }
@@ -289,7 +389,9 @@ static void due(void *user, struct mono now)
 static void service_free(struct service *s)
 {
     list_remove(&s->on_node);
+    list_remove(&s->on_changed);
     net_timer_cancel(s->node->loop, &s->timer);
+    net_name_cancel(s->name);
     net_listener_free(s->listener);
     net_target_free(s->target);
     net_tls_unref(s->tls);
@@ -309,9 +411,10 @@ int service_start(struct part *p, struct why *why)
     s->timer = (struct net_timer){.fire = due, .user = s};
     s->pause_ms = PAUSE_MIN_MS;
     list_init(&s->addresses);
+    list_init(&s->on_changed);
     list_append(&p->node->services, &s->on_node);
     s->tcp.is_legacy = str_is(mgmt_entity_str(p->entity, "encapsulation"), "legacy");
-    set_timers(s);
+    set_options(s);
     p->service = s;
     err = s->is_listener ? start_listener(s, why) : start_connector(s, why);
     return err;
@@ -321,15 +424,18 @@ void service_stop(struct part *p)
 {
     struct service *s = p->service;
     bool drop = mgmt_entity_bool(p->node->router_entity, "dropTcpConnections");
+    struct list *first;
 
     if (!s)
         return;
     p->service = NULL;
     s->part = NULL;
-    s->is_changed = true;
+    service_changed(s);
     net_timer_cancel(s->node->loop, &s->timer);
-    while (!list_empty(&s->addresses))
-        remove_address(list_entry(s->addresses.next, struct service_address, on_service));
+    net_name_cancel(s->name);
+    s->name = NULL;
+    while ((first = list_pop(&s->addresses)) != NULL)
+        remove_address(list_entry(first, struct service_address, on_service));
     net_listener_free(s->listener);
     s->listener = NULL;
     if (s->probe)
@@ -344,7 +450,7 @@ void service_stop(struct part *p)
 
 static struct service *listener_named(struct node *n, struct str name)
 {
-    struct part *p = node_find(&n->tcp_listeners, name);
+    struct part *p = node_find(n, &n->tcp_listeners, name);
 
     return p ? p->service : NULL;
 }
@@ -365,27 +471,10 @@ int service_address_start(struct part *p, struct why *why)
     return add_address(s, mgmt_entity_str(e, "address"), mgmt_entity_int(e, "value", 0), p, why);
 }
 
-struct service_address *service_address_of(const struct part *p)
-{
-    list_for_each (node, &p->node->services) {
-        struct service *s = list_entry(node, struct service, on_node);
-
-        list_for_each (at, &s->addresses) {
-            struct service_address *a = list_entry(at, struct service_address, on_service);
-
-            if (a->part == p)
-                return a;
-        }
-    }
-    return NULL;
-}
-
 void service_address_stop(struct part *p)
 {
-    struct service_address *a = service_address_of(p);
-
-    if (a)
-        remove_address(a);
+    if (p->address)
+        remove_address(p->address);
 }
 
 bool service_is_up(const struct service *s)
@@ -395,51 +484,42 @@ bool service_is_up(const struct service *s)
 
 const char *service_status(const struct service *s)
 {
-    if (s->status[0] || !s->is_listener || is_reachable(s))
+    if (s->status[0] || !s->is_listener)
         return s->status;
-    return "no consumer of the address is known in the network";
+    return is_reachable(s) ? s->pause : "no consumer of the address is known in the network";
 }
 
 void service_updated(struct part *p)
 {
-    if (p->service)
-        set_timers(p->service);
+    if (!p->service)
+        return;
+    set_options(p->service);
+    tcp_service_changed(&p->service->tcp);
 }
 
-// New connections use the new certificates; what cannot be used is told and changes nothing.
 void services_use_profile(struct node *n, const struct part *profile)
 {
     list_for_each (node, &n->services) {
         struct service *s = list_entry(node, struct service, on_node);
-        struct net_tls *fresh = NULL;
-        struct why why = {""};
 
-        if (!s->tls || !s->part ||
-            node_find(&n->profiles, mgmt_entity_str(s->part->entity, "sslProfile")) != profile)
-            continue;
-        if (node_service_tls(s->part, s->is_listener, &fresh, &why) < 0) {
-            set_status(s, why.text);
-            continue;
-        }
-        net_tls_swap(s->tls, fresh);
-        net_tls_unref(fresh);
+        if (s->tls && s->part &&
+            node_find(n, &n->profiles, mgmt_entity_str(s->part->entity, "sslProfile")) == profile)
+            renew_tls(s);
     }
 }
 
 void services_settle(struct node *n, struct mono now)
 {
     struct tcp_conn *c;
+    struct list *node;
 
     if (!n->tcp)
         return;
     while ((c = tcp_next_dirty(n->tcp)) != NULL)
         service_conn_changed(n, c);
-    list_for_each (node, &n->services) {
-        struct service *s = list_entry(node, struct service, on_node);
+    while ((node = list_pop(&n->changed_services)) != NULL) {
+        struct service *s = list_entry(node, struct service, on_changed);
 
-        if (!s->is_changed)
-            continue;
-        s->is_changed = false;
         if (s->is_listener)
             update_listener(s, now);
         if (!s->part && list_empty(&s->tcp.conns))

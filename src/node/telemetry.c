@@ -32,12 +32,14 @@ struct note {
     char text[FLOW_TEXT_MAX + 1];
 };
 
-static int64_t wall_us(void)
+// The wall clock at `now`, which may be a while ago.
+static int64_t wall_us(struct mono now)
 {
     struct timespec ts;
+    int64_t ago_us = (mono_now().ns - now.ns) / 1000;
 
     clock_gettime(CLOCK_REALTIME, &ts);
-    return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+    return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000 - ago_us;
 }
 
 // ----------------------------------------------------------------------------------------- logs
@@ -50,8 +52,8 @@ static void on_line(void *user, enum log_module m, enum log_level l, struct str 
     struct telemetry *t = user;
     struct note *note = NULL;
 
-    if (l < LOG_WARNING || m == LOG_FLOW_LOG || !atomic_load(&t->is_wanted) ||
-        atomic_load(&t->note_count) >= NOTES_MAX)
+    if (l < LOG_WARNING || l >= LOG_LEVEL_COUNT || m == LOG_FLOW_LOG ||
+        !atomic_load(&t->is_wanted) || atomic_load(&t->note_count) >= NOTES_MAX)
         return;
     atomic_fetch_add(&t->note_count, 1);
     note = xcalloc(1, sizeof(*note));
@@ -98,8 +100,19 @@ static void count_connections(struct node *n)
     list_for_each (node, &n->services) {
         struct service *s = list_entry(node, struct service, on_node);
 
-        if (s->part)
-            flow_set_number(s->part->record, FLOW_COUNT_L4, s->tcp.opened);
+        if (!s->part)
+            continue;
+        flow_set_number(s->part->record, FLOW_COUNT_L4, s->tcp.opened);
+        if (s->is_listener)
+            flow_set_number(s->part->record, FLOW_COUNT_L7, s->requests);
+        list_for_each (at, &s->addresses) {
+            struct service_address *a = list_entry(at, struct service_address, on_service);
+
+            if (!a->part)
+                continue;
+            flow_set_number(a->part->record, FLOW_COUNT_L4, a->opened);
+            flow_set_number(a->part->record, FLOW_COUNT_L7, a->requests);
+        }
     }
 }
 
@@ -117,7 +130,8 @@ static void due(void *user, struct mono now)
         count_octets(n);
         count_connections(n);
     }
-    flow_tick(n->flow, now, wall_us());
+    flows_count(n, now);
+    flow_tick(n->flow, now, wall_us(now));
     while (flow_next(n->flow, &m))
         router_send(n->router, m.to, m.bytes);
     net_timer_set(n->loop, &t->timer, flow_deadline(n->flow));
@@ -198,7 +212,7 @@ void telemetry_new(struct node *n, bool has_site)
     struct telemetry *t = xcalloc(1, sizeof(*t));
     struct mono now = mono_now();
     struct flow_opts opts = {
-        .host_name = getenv("HOSTNAME"), .seed = rng_next(&n->rng), .epoch_us = wall_us()};
+        .host_name = getenv("HOSTNAME"), .seed = rng_next(&n->rng), .epoch_us = wall_us(now)};
 
     t->node = n;
     t->notes.fd = -1;
@@ -257,21 +271,34 @@ static bool joins_routers(enum router_role role)
            role == ROUTER_ROLE_INTER_EDGE;
 }
 
-static void set_ordinal(struct part *p)
+void telemetry_set_ordinal(struct flow_record *rec, const struct part *p)
 {
     const struct part *profile =
-        node_find(&p->node->profiles, mgmt_entity_str(p->entity, "sslProfile"));
+        node_find(p->node, &p->node->profiles, mgmt_entity_str(p->entity, "sslProfile"));
 
-    if (profile)
-        flow_set_number(p->record, FLOW_ACTIVE_TLS_ORDINAL,
+    if (rec && profile)
+        flow_set_number(rec, FLOW_ACTIVE_TLS_ORDINAL,
                         (uint64_t)mgmt_entity_int(profile->entity, "ordinal", 0));
+}
+
+// What listens uses it from the next handshake on; a link when it is up again (telemetry_up).
+void telemetry_renewed(const struct part *profile)
+{
+    struct node *n = profile->node;
+
+    list_for_each (node, &n->listeners) {
+        struct part *p = list_entry(node, struct part, on_node);
+
+        if (node_find(n, &n->profiles, mgmt_entity_str(p->entity, "sslProfile")) == profile)
+            telemetry_set_ordinal(p->record, p);
+    }
 }
 
 static void begin_access(struct part *p, struct mono now)
 {
     p->record = flow_begin(p->node->flow, FLOW_ROUTER_ACCESS, p->node->router_record, now);
     flow_set_number(p->record, FLOW_LINK_COUNT, 0);
-    set_ordinal(p);
+    telemetry_set_ordinal(p->record, p);
 }
 
 static void begin_link(struct part *p, struct mono now)
@@ -287,31 +314,37 @@ static void begin_link(struct part *p, struct mono now)
     copy_text(p->record, FLOW_DESTINATION_PORT, p->entity, "port");
     flow_set_number(p->record, FLOW_OCTETS, 0);
     flow_set_number(p->record, FLOW_OCTETS_REVERSE, 0);
+    flow_set_text(p->record, FLOW_HTTP_PROXY, STR("no"));
 }
 
-static void begin_service(struct part *p, struct mono now)
+// `of`: the tcpListener or tcpConnector; `p` may be one of its addresses.
+static void begin_service(struct part *p, const struct part *of, struct mono now)
 {
-    enum flow_type type = p->service->is_listener ? FLOW_LISTENER : FLOW_CONNECTOR;
+    enum flow_type type = of->service->is_listener ? FLOW_LISTENER : FLOW_CONNECTOR;
 
     p->record = flow_begin(p->node->flow, type, p->node->router_record, now);
-    flow_set_text(p->record, FLOW_NAME, str_of(p->name));
+    flow_set_text(p->record, FLOW_NAME, str_of(of->name));
     flow_set_text(p->record, FLOW_PROTOCOL, STR("tcp"));
-    copy_text(p->record, FLOW_DESTINATION_HOST, p->entity, "host");
-    copy_text(p->record, FLOW_DESTINATION_PORT, p->entity, "port");
+    copy_text(p->record, FLOW_DESTINATION_HOST, of->entity, "host");
+    copy_text(p->record, FLOW_DESTINATION_PORT, of->entity, "port");
     copy_text(p->record, FLOW_VAN_ADDRESS, p->entity, "address");
     flow_set_number(p->record, FLOW_COUNT_L4, 0);
-    if (type == FLOW_CONNECTOR)
+    if (type == FLOW_LISTENER)
+        flow_set_number(p->record, FLOW_COUNT_L7, 0);
+    else
         copy_text(p->record, FLOW_PROCESS_ID, p->entity, "processId");
 }
 
 void telemetry_add(struct part *p)
 {
+    struct service_address *a = p->service ? NULL : p->address;
     struct mono now = mono_now();
 
-    if (p->service) {
-        begin_service(p, now);
-        return;
-    }
+    if (a)
+        begin_service(p, a->service->part, now);
+    // Several addresses: each has a record, and the tcpListener none.
+    else if (p->service && mgmt_entity_str(p->entity, "address").len > 0)
+        begin_service(p, p, now);
     if (!p->entrances && !p->dials)
         return;
     if (!joins_routers(node_role(p->entity)))
@@ -369,8 +402,7 @@ void telemetry_up(struct part *p, struct str access_id, struct mono now)
     flow_set_time(p->record, FLOW_UP_TIMESTAMP, now);
     if (access_id.len > 0)
         flow_set_text(p->record, FLOW_PEER, access_id);
-    if (p->record)
-        set_ordinal(p);
+    telemetry_set_ordinal(p->record, p);
     p->is_linked = true;
 }
 

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <stdio.h>
 #include <string.h>
 
 #include "node/service.h"
 
 // One connection of a TCP service between its socket and the engine. The connection's transport is
 // its dial until the server answers, and its stream from then on.
+
+enum { DIALS_PER_TURN = 64 };
 
 static void feed(void *e, const uint8_t *data, size_t len, struct mono now)
 {
@@ -86,7 +89,7 @@ static void forget(struct tcp_conn *c, const char *error, struct mono now)
     tell_end(s, c, error, now);
     tcp_lost(c, error);
     if (!s->part)
-        s->is_changed = true; // it may be the last one
+        service_changed(s); // it may be the last one
     settle(s, now);
 }
 
@@ -121,11 +124,13 @@ void *service_accepted(void *user, struct net_stream *stream, const struct net_e
     if (!a)
         return NULL;
     a->opened++;
-    c = tcp_accepted(
-        s->node->tcp,
-        &(struct tcp_accept){
-            .service = &s->tcp, .address = str_of(a->text), .peer = peer->host, .alpn = peer->alpn},
-        now);
+    c = tcp_accepted(s->node->tcp,
+                     &(struct tcp_accept){.service = &s->tcp,
+                                          .address = str_of(a->text),
+                                          .peer = peer->host,
+                                          .alpn = peer->alpn,
+                                          .observation = flows_accepted(s, a, peer, now)},
+                     now);
     tcp_set_transport(c, stream);
     net_stream_forget_peer(stream);
     *ops = &tcp_ops;
@@ -137,10 +142,35 @@ void service_refused(void *user, const struct net_peer *peer, const char *why, s
     struct service *s = user;
     uint32_t skipped;
 
+    flows_refused(s, peer, why, now);
     if (log_limit_pass(&s->lines, 10, now, &skipped))
         log_write(LOG_TCP_ADAPTOR, LOG_WARNING,
                   "connection refused tcpListener=%s peer=%s why=%s skipped=%u",
                   s->part ? s->part->name : "", peer->host, why, skipped);
+}
+
+bool service_is_full(void *user)
+{
+    const struct service *s = user;
+
+    return pool_is_short(s->node->pool);
+}
+
+void service_paused(void *user, const char *why, struct mono now)
+{
+    struct service *s = user;
+    const char *name = s->part ? s->part->name : "";
+
+    (void)now;
+    s->pause[0] = '\0';
+    if (why)
+        snprintf(s->pause, sizeof(s->pause), "accepting pauses: %s", why);
+    if (why)
+        log_write(LOG_TCP_ADAPTOR, LOG_WARNING,
+                  "accepting pauses tcpListener=%s why=%s (what is open is kept, who comes waits)",
+                  name, why);
+    else
+        log_write(LOG_TCP_ADAPTOR, LOG_INFO, "accepting goes on tcpListener=%s", name);
 }
 
 // ------------------------------------------------------------------------------------- connectors
@@ -150,6 +180,7 @@ static void *connected(void *user, struct net_stream *stream, const struct net_e
 {
     struct tcp_conn *c = user;
 
+    service_server_answered(service_of(c), now);
     tcp_set_transport(c, stream);
     tcp_connected(c, net_stream_peer(stream)->host, now);
     net_stream_forget_peer(stream);
@@ -157,29 +188,43 @@ static void *connected(void *user, struct net_stream *stream, const struct net_e
     return c;
 }
 
-static void failed(void *user, const char *why, struct mono now)
+static void failed(void *user, enum net_fault fault, const char *why, struct mono now)
 {
     struct tcp_conn *c = user;
     struct service *s = service_of(c);
 
     // Out first: when the client's end tries again, somebody else is to be chosen.
-    service_server_failed(s, why, now);
+    service_server_failed(s, fault, why, now);
     tcp_connect_failed(c, why);
     if (!s->part)
-        s->is_changed = true;
+        service_changed(s);
     settle(s, now);
 }
 
 static void dial(struct node *n, struct tcp_conn *c)
 {
     struct service *s = service_of(c);
-    struct net_connect connect = {.ready = connected, .failed = failed, .user = c};
+    struct net_dialling dialling = {.ready = connected, .failed = failed, .user = c};
     struct mono now = net_loop_now(n->loop);
 
     if (s->target)
-        tcp_set_transport(c, net_dial(s->target, &connect, tcp_alpn(c)));
+        tcp_set_transport(c, net_dial(s->target, &dialling, tcp_alpn(c)));
     else
-        failed(c, "the service is not ready", now);
+        failed(c, NET_FAULT_OURS, "the service is not ready", now);
+}
+
+// A crowd is connected little by little, so that others have their turn.
+void services_dial(struct node *n)
+{
+    struct tcp_conn *c;
+
+    for (int i = 0; n->tcp && i < DIALS_PER_TURN; i++) {
+        c = tcp_next_to_connect(n->tcp);
+        if (!c)
+            return;
+        dial(n, c);
+    }
+    net_loop_again(n->loop);
 }
 
 // ------------------------------------------------------------------------------------------- both
@@ -189,12 +234,10 @@ void service_conn_changed(struct node *n, struct tcp_conn *c)
     struct mono now = net_loop_now(n->loop);
 
     if (!tcp_is_connected(c)) {
-        if (tcp_is_finished(c)) {
+        if (tcp_is_finished(c) || tcp_is_reset(c)) {
             if (tcp_transport(c))
                 net_dial_cancel(tcp_transport(c));
             forget(c, NULL, now);
-        } else if (tcp_wants_connect(c)) {
-            dial(n, c);
         }
         return;
     }

@@ -210,7 +210,23 @@ static void router_due(void *user, struct mono now)
 
 static void turn(void *user, struct mono now)
 {
-    worker_settle(user, now);
+    struct worker *w = user;
+
+    worker_settle(w, now);
+    if (w->index == 0)
+        services_dial(w->node);
+}
+
+static void rest(void *user, bool is_quiet)
+{
+    struct worker *w = user;
+
+    pool_rest(w->pool);
+    router_rest(w->router);
+    if (is_quiet)
+        mem_rest();
+    else
+        mem_trim();
 }
 
 // ------------------------------------------------------------------------------------ coming up
@@ -249,7 +265,7 @@ static void greet(struct worker *hub, struct worker *w)
 
 static int worker_init(struct node *n, struct worker *w, int index)
 {
-    struct net_hooks hooks = {.user = w, .turn = turn};
+    struct net_hooks hooks = {.user = w, .turn = turn, .rest = rest};
 
     w->node = n;
     w->index = index;

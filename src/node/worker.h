@@ -39,7 +39,8 @@ struct worker {
     struct pool *pool;
     struct router *router;
     struct net_timer router_timer;
-    struct log_limit peer_lines; // for lines that a peer can cause
+    struct log_sources bad_peers, peers; // for lines that a peer can cause: of faults, of others
+    struct log_limit notes;              // likewise, without an address
     struct mailbox mailbox;
     pthread_t thread;
     bool is_running;      // the thread, of a further worker

@@ -145,6 +145,50 @@ TEST(rules_are_refused_twice_and_when_they_make_no_sense)
     net_end(&n);
 }
 
+TEST(the_separators_of_a_pattern_may_be_others_than_those_of_the_address)
+{
+    struct net n;
+    struct router *r;
+
+    net_begin(&n);
+    r = net_router(&n, "me", ROUTER_INTERIOR);
+    CHECK_EQ(router_address_config(r, STR("a.b"), false, ROUTER_CLOSEST, 1), 0);
+    CHECK_EQ(rule_priority(rule_for(r, STR("a/b"))), 1);
+    CHECK_EQ(rule_priority(rule_for(r, STR("a.b/"))), 1);
+    CHECK(!rule_for(r, STR("a/b/c")));
+    CHECK_EQ(router_address_config(r, STR("a/b"), false, ROUTER_CLOSEST, 2), 0); // of the same
+    CHECK_EQ(router_address_config(r, STR("a/b"), false, ROUTER_CLOSEST, 3), ERR_EXISTS);
+    CHECK_EQ(router_address_unconfig(r, STR("a.b"), false), 0);
+    CHECK_EQ(rule_priority(rule_for(r, STR("a.b"))), 2);
+    CHECK_EQ(router_address_unconfig(r, STR("a/b"), false), 0);
+    CHECK(!rule_for(r, STR("a.b")));
+    net_end(&n);
+}
+
+TEST(there_may_be_ten_thousand_rules_and_no_more)
+{
+    char text[32];
+    struct net n;
+    struct router *r;
+    int count = 3; // the rig's own
+
+    net_begin(&n);
+    r = net_router(&n, "me", ROUTER_INTERIOR);
+    for (; count < 10000; count++) {
+        snprintf(text, sizeof(text), count % 100 ? "p%d" : "*/p%d", count);
+        CHECK_EQ(router_address_config(r, str_of(text), count % 2, ROUTER_CLOSEST, count % 10), 0);
+    }
+    CHECK_EQ(router_address_config(r, STR("more"), true, ROUTER_CLOSEST, -1), ERR_LIMIT);
+    CHECK_EQ(rule_priority(rule_for(r, STR("p7777/x"))), 7);
+    CHECK(!rule_for(r, STR("p7778/x"))); // no prefix
+    CHECK_EQ(rule_priority(rule_for(r, STR("p7778"))), 8);
+    CHECK_EQ(rule_priority(rule_for(r, STR("x/p7700"))), 0);
+    CHECK_EQ(router_address_unconfig(r, STR("p7777"), true), 0);
+    CHECK(!rule_for(r, STR("p7777/x")));
+    CHECK_EQ(router_address_config(r, STR("more"), true, ROUTER_CLOSEST, -1), 0);
+    net_end(&n);
+}
+
 // A peer chooses the address; no pattern may make the match take long.
 TEST(many_wildcards_and_a_long_address_are_matched_in_no_time)
 {
@@ -171,4 +215,6 @@ TEST_MAIN(CASE(an_address_has_the_class_that_its_text_says),
           CASE(an_address_of_1024_bytes_is_taken_and_one_more_is_not),
           CASE(the_rule_that_matches_best_token_by_token_gives_the_treatment),
           CASE(rules_are_refused_twice_and_when_they_make_no_sense),
+          CASE(the_separators_of_a_pattern_may_be_others_than_those_of_the_address),
+          CASE(there_may_be_ten_thousand_rules_and_no_more),
           CASE(many_wildcards_and_a_long_address_are_matched_in_no_time))

@@ -17,6 +17,8 @@ enum {
     HANDSHAKE_MS = 10000,
 };
 
+#define FAILOVER_LIST "failover-server-list"
+
 static char *dup_or_null(const char *text)
 {
     return text && text[0] ? xstrdup(text) : NULL;
@@ -52,6 +54,8 @@ static struct amqp_val *open_properties(const struct router *r, const struct rou
         amqp_val_set_symbol(map, "qd.access-id", amqp_val_string(str_of(o->access_id)));
     if (is_router_role(o->role))
         amqp_val_set_symbol(map, "qd.annotations-version", amqp_val_int(2));
+    if (o->failover)
+        amqp_val_set_symbol(map, FAILOVER_LIST, amqp_val_copy(o->failover));
     for (uint32_t i = 0; o->open_properties && i + 1 < o->open_properties->count; i += 2) {
         char *key = str_dup(amqp_val_str(o->open_properties->items[i]));
 
@@ -144,7 +148,8 @@ struct router_conn *router_conn_new(struct router *r, const struct router_conn_o
     list_init(&c->on_dirty);
     list_init(&c->on_group);
     list_init(&c->stalled);
-    list_init(&c->idle_streams);
+    list_init(&c->idle_streams[0]);
+    list_init(&c->idle_streams[1]);
     list_init(&c->on_surplus);
     list_append(&r->conns, &c->on_router);
     r->conn_count += c->role != ROUTER_ROLE_SHARD;
@@ -177,8 +182,9 @@ static void conn_free(struct router_conn *c)
 static void link_disconnect(struct router_link *l)
 {
     l->amqp = NULL;
-    list_for_each (node, &l->deliveries)
-        list_entry(node, struct delivery, on_link)->amqp = NULL;
+    if (!l->is_out)
+        list_for_each (node, &l->deliveries)
+            list_entry(node, struct delivery, on_link)->amqp = NULL;
     list_for_each (node, &l->sent)
         list_entry(node, struct outgoing, on_link)->amqp = NULL;
 }
@@ -314,8 +320,12 @@ static void handle(struct router_conn *c, const struct amqp_event *ev)
         link_attached(c, ev->link);
         break;
     case AMQP_EV_CREDIT:
+        if (l)
+            link_note_credit(l);
         if (l && l->is_out)
             link_go_on(l);
+        else if (l && l->is_leaving)
+            edge_drained(l);
         else if (l)
             link_refill(l); // it gave credit back as asked, and there may be a destination again
         break;
@@ -441,6 +451,11 @@ enum router_role router_conn_role(const struct router_conn *c)
 struct str router_conn_property(const struct router_conn *c, const char *name)
 {
     return amqp_val_str(amqp_val_get(amqp_conn_peer(c->amqp)->properties, name));
+}
+
+const struct amqp_val *router_conn_failover(const struct router_conn *c)
+{
+    return amqp_val_get(amqp_conn_peer(c->amqp)->properties, FAILOVER_LIST);
 }
 
 void router_drop_older(struct router *r, const char *name, uint64_t tls_ordinal)

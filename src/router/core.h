@@ -10,6 +10,8 @@
 // outcome to pass on. A whole, pre-settled message whose next link is ready never becomes one.
 #pragma once
 
+#include <assert.h>
+
 #include "base/list.h"
 #include "base/map.h"
 #include "base/rng.h"
@@ -29,6 +31,7 @@ enum {
     STREAM_LOW = 128 * 1024,  // … and at which it may go on
     NEIGHBOUR_MAX = 4096,
     STREAM_LINKS_KEPT = 128, // idle streaming links of a neighbour that stay for a while
+    STREAMS_SHARE = 12,      // those of one session, when none of them holds its window
 };
 
 enum { NO_NEIGHBOUR = UINT32_MAX };
@@ -46,8 +49,10 @@ enum {
     RA_NUMBER_SHIFT = 4, // the rest numbers the multicasts of an ingress; 0: none (once.c)
 };
 
-// Annotations that we write: ours and a trace as long as the network is wide.
-enum { HEAD_MAX = 16 * 1024 };
+// Annotations that we take, and those that we write: what came, with ours added. A trace is about
+// as long as the network is wide.
+enum { RA_MAX = 48 * 1024, HEAD_MAX = RA_MAX + 4096 };
+static_assert(HEAD_MAX - RA_MAX > ADDRESS_MAX + 2 * ROUTER_ID_MAX + 256, "no room for ours");
 
 struct outgoing;
 struct seen;
@@ -115,44 +120,79 @@ enum link_kind {
     LINK_INSIDE,    // of a consumer of streams inside the process; nothing is behind it
 };
 
+// How many there were in each of the last seconds.
+enum { RATE_SECONDS = 5 };
+struct rate {
+    int64_t second;
+    struct mono ends; // of that second
+    uint32_t counts[RATE_SECONDS];
+};
+
+// What became of the deliveries of a link.
+struct link_counts {
+    uint64_t presettled, dropped_presettled, accepted, rejected, released, modified;
+    uint64_t delayed_1s, delayed_10s;
+    struct rate rate;  // of settled ones
+    uint64_t *origins; // out: settled ones by the node where they entered the network
+    uint32_t origin_count;
+};
+
 struct router_link {
     struct list on_conn;
     struct list on_address; // address.consumers or .producers
-    struct list on_idle;    // LINK_STREAM out and idle: router_conn.idle_streams
+    union {
+        struct list on_idle;    // LINK_STREAM out and idle: one of router_conn.idle_streams
+        struct list on_lagging; // LINK_ENDPOINT out: router.lagging
+    };
     struct list on_stalled; // out: router_conn.stalled
     struct router_conn *conn;
     struct amqp_link *amqp;
     struct address *address; // fixed; NULL: anonymous, or none
     enum link_kind kind;
-    bool is_out;        // we send
-    bool is_attached;   // both sides
-    bool is_router;     // carries annotations
-    bool is_streaming;  // every delivery is a stream from its start
-    bool is_resend;     // qd.resend-released
-    bool wants_settled; // out: the consumer asked for pre-settled deliveries only
-    bool is_proxy;      // stands for another router's consumers or producers
-    bool is_far;        // out, of an edge or a shard: nearer ones come first
-    uint8_t told;       // in, of an edge: what it has heard of destinations elsewhere
-    struct address *proxied;
+    bool is_out : 1;        // we send
+    bool is_attached : 1;   // both sides
+    bool is_router : 1;     // carries annotations
+    bool is_streaming : 1;  // every delivery is a stream from its start
+    bool is_resend : 1;     // qd.resend-released
+    bool wants_settled : 1; // out: the consumer asked for pre-settled deliveries only
+    bool is_proxy : 1;      // stands for another router's consumers or producers
+    bool is_far : 1;        // out, of an edge or a shard: nearer ones come first
+    bool is_leaving : 1;    // in: gets no more credit, a newer uplink has taken over
+    bool is_shared : 1;     // LINK_STREAM out: its session has others like it
+    bool is_stuck : 1;      // out: no progress for long, see lag.c
+    uint8_t told;           // in, of an edge: what it has heard of destinations elsewhere
     uint8_t priority;
     uint32_t capacity;
+    struct address *proxied;
     uint64_t id;
-    // in
-    struct list deliveries; // delivery.on_link
-    uint32_t open_count;    // deliveries whose credit has not been given back
-    char *target;           // text of its fixed address
-    struct memo *memo;      // the last look-ups on this link; NULL until the first
+    union {
+        struct list deliveries; // in: delivery.on_link
+        struct list queue;      // out: outgoing.on_link, not begun
+    };
+    union {
+        char *target;               // in: text of its fixed address
+        struct router_taker *taker; // LINK_INSIDE, which is out
+    };
+    union {
+        struct {                 // in
+            uint32_t open_count; // deliveries whose credit has not been given back
+            uint32_t held_count; // those because of which its session's window is held
+            struct memo *memo;   // the last look-ups on this link; NULL until the first
+        };
+        struct list moved; // out: outgoing.on_moved: chosen for it, sent on a streaming link
+    };
     // out
-    struct list queue; // outgoing.on_link: not begun
-    struct list sent;  // outgoing.on_link: begun and not settled
-    struct list moved; // outgoing.on_moved: chosen for this link, sent on a streaming link
+    struct list sent; // outgoing.on_link: begun and not settled
     uint32_t queue_count, sent_count, moved_count;
-    struct outgoing *current;   // begun and not complete
-    struct router_taker *taker; // LINK_INSIDE
+    struct outgoing *current; // begun and not complete
     // counters
-    uint64_t delivery_count, presettled, dropped_presettled, accepted, rejected, released, modified;
-    struct mono stalled_since; // out, with a queue: no progress since
-    struct mono idle_since;    // LINK_STREAM on router_conn.idle_streams
+    uint64_t delivery_count;
+    struct link_counts *counts; // NULL: none yet
+    struct mono dry_since;      // without credit; MONO_NEVER: it has some
+    union {
+        struct mono stalled_since; // out, with a queue: no progress since
+        struct mono idle_since;    // on_idle
+    };
 };
 
 struct neighbour {
@@ -179,13 +219,16 @@ struct router_conn {
     uint32_t window; // frames, for sessions of ours
     uint64_t id;
     struct list links;
-    struct list stalled;      // router_link.on_stalled: links that wait for room
-    struct list idle_streams; // router_link.on_idle, the one used last at the end
-    uint32_t idle_stream_count;
-    struct list on_surplus; // router.surplus: has idle streaming links to close
+    struct list stalled;         // router_link.on_stalled: links that wait for room
+    struct list idle_streams[2]; // router_link.on_idle by is_shared, the one used last at the end
+    uint32_t idle_stream_count;  // on both
+    struct amqp_session *shared_session; // of the next streams that share one; NULL: none begun
+    uint32_t shared_count;               // links attached on it so far
+    struct list on_surplus;              // router.surplus: has idle streaming links to close
     struct amqp_session *endpoint_session;
     struct neighbour *neighbour; // inter-router control connection, or the one it carries data for
     bool is_retired;             // a newer generation of its group has taken over
+    struct mono leaves_at;       // an older uplink: retired then; 0: it is none
     struct list on_group;        // neighbour.data_conns, or router.data_conns while alone
     char correlator[RNG_ID_LEN + 1];
     uint64_t ordinal;
@@ -225,10 +268,18 @@ struct outgoing {
     bool is_begun, is_written; // all bytes have been taken
 };
 
+struct tried {
+    struct router_conn *at[4];
+    uint8_t count;
+};
+
 struct delivery {
     struct router *router;
-    struct delivery *next_free;
-    struct list on_link;          // router_link.deliveries of `in`
+    union {
+        struct list on_link;        // router_link.deliveries of `in`
+        struct delivery *next_free; // while it is a spare one
+    };
+    struct list on_full;          // router.full
     struct router_link *in;       // NULL: its link is gone, or it comes from inside
     struct amqp_delivery *amqp;   // NULL: settled, nobody waits for an outcome
     struct router_source *source; // it comes from inside the process
@@ -237,27 +288,40 @@ struct delivery {
     size_t stored;
     uint32_t ra_len; // bytes of annotations at the front of the first chunk
     uint32_t format;
-    uint32_t ingress;       // node
-    struct list copies;     // outgoing.on_delivery
-    uint32_t copy_count;    // not finished
-    struct outgoing one;    // the first copy
-    bool is_presettled;     // its sender wants no outcome, at the ingress of the network
-    bool is_source_settled; // nor at this hop
-    bool is_complete, is_streaming, is_multicast;
-    bool is_routed;     // its copies are known
-    bool is_forwarding; // copies are being added or walked: it must not end now
-    bool is_held;       // its session's window is closed because of it
-    bool no_hold;       // its sender watches a window of its own
-    bool is_swallowed;  // finished, only its remaining frames are waited for
-    bool resend;        // released copies are tried elsewhere; everything stays stored
+    uint32_t ingress;    // node; of a shard: see origin_number()
+    uint32_t copy_count; // not finished
+    struct mono arrived;
+    struct list copies;         // outgoing.on_delivery
+    struct outgoing one;        // the first copy
+    bool is_presettled : 1;     // its sender wants no outcome, at the ingress of the network
+    bool is_source_settled : 1; // nor at this hop
+    bool is_complete : 1, is_streaming : 1, is_multicast : 1;
+    bool is_routed : 1;     // its copies are known
+    bool is_forwarding : 1; // copies are being added or walked: it must not end now
+    bool is_held : 1;       // its session's window is closed because of it
+    bool no_hold : 1;       // its sender watches a window of its own
+    bool is_swallowed : 1;  // finished, only its remaining frames are waited for
+    bool was_dropped : 1;   // a copy was, and that is counted
+    bool resend : 1;        // released copies are tried elsewhere; everything stays stored
     uint8_t priority;
     enum amqp_outcome_type outcome; // combined so far
     struct str outcome_bytes;       // owned
-    struct router_conn *tried[4];   // resend-released: where it has been
-    uint8_t tried_count;
+    struct tried *tried;            // resend-released: where it has been; NULL: nowhere yet
 };
 
+// Its sender has settled it with, or before, its last frame, which is passed on with that.
+static inline bool ends_settled(const struct delivery *d)
+{
+    return d->is_source_settled && !d->is_presettled;
+}
+
 struct treatment_rule;
+
+enum { ONCE_PARKED = 64 };
+struct parked {
+    char *id; // of a router; NULL: none
+    struct seen *seen;
+};
 
 struct router {
     char *id;
@@ -279,7 +343,8 @@ struct router {
     uint32_t node_generation;    // changes when routes do
     uint32_t multicast_number;   // the last one given
     struct seen **seen;          // by node
-    uint32_t seen_size;
+    uint32_t seen_size, parked_next;
+    struct parked parked[ONCE_PARKED]; // of those that have gone last
     struct list changed_addresses;
     struct list conns, dirty, surplus;
     struct list data_conns;      // of groups whose control connection is not known yet
@@ -292,12 +357,17 @@ struct router {
     uint32_t neighbour_count;   // highest in use + 1
     struct routing *routing;    // NULL unless interior
     struct mono scrub_at;       // when idle streaming links are looked at again
+    struct mono lag_at;         // when consumers that fall behind are looked at again
+    struct list lagging;        // router_link.on_lagging
+    struct list full;           // delivery.on_full: held because too much is stored
+    struct map origins;         // of a shard: numbers of routers' names
     struct router_conn *uplink; // mode edge: the active one
     char mesh[RNG_ID_LEN + 1];  // mode edge
     struct mgmt_agent *agent;
     struct mgmt_provider providers[OBJECT_KINDS];
-    struct treatment_rule *rules;
-    uint32_t rule_count, rule_size;
+    struct map rules;             // by key, see rules.c
+    struct treatment_rule **wild; // those of them that have wildcards
+    uint32_t rule_count, wild_count;
     struct delivery *free_deliveries; // linked by next_free
     uint32_t free_delivery_count;
     uint64_t next_id;
@@ -319,6 +389,7 @@ struct arrival {
     uint32_t ingress; // node
     bool is_presettled, is_complete;
     bool was_sent;    // to somebody, without an object that would tell
+    bool was_dropped; // towards somebody, and that is counted
     bool is_numbered; // by us: what it came with does not tell the number
 };
 
@@ -370,6 +441,7 @@ void link_pump(struct router_link *l);     // sends what is queued, as far as it
 void link_go_on(struct router_link *l);    // ... and what waits at its address
 bool link_is_ready(struct router_link *l); // and if it is not, it is pumped when there is room
 void link_stall(struct router_link *l);
+void link_note_credit(struct router_link *l); // it may have come or been used up
 void link_init(struct router_link *l, struct router_conn *c, enum link_kind kind, bool is_out);
 
 // delivery.c
@@ -388,7 +460,7 @@ struct str delivery_gather(const struct delivery *d, uint8_t *room, size_t size)
 void delivery_append(struct delivery *d, struct str bytes);
 void delivery_flatten(struct delivery *d); // all that is stored into one chunk
 void delivery_trim(struct delivery *d);    // frees what every copy has sent
-void deliveries_free(struct router *r);
+void deliveries_free(struct router *r);    // the spare ones
 
 // outgoing.c
 struct outgoing *outgoing_new(struct delivery *d);
@@ -408,10 +480,36 @@ bool goes_settled(bool is_presettled, const struct router_link *l);
 size_t annotations_for(const struct router *r, const struct amqp_ra *in,
                        const struct router_link *out, bool is_presettled, uint8_t *head);
 
+// count.c
+void count_on_link(struct router_link *l, enum amqp_outcome_type type);
+// A delivery that came on `in` is over; NULL d: it was never stored, `a` is all there is.
+void count_end(struct router *r, struct router_link *in, const struct delivery *d,
+               const struct arrival *a, enum amqp_outcome_type type);
+void count_sent(struct router_link *l, uint32_t origin); // pre-settled, at once
+void count_left(struct router_link *l, const struct delivery *d, enum amqp_outcome_type type);
+void count_presettled(struct router_link *l);
+void count_dropped(struct router_link *l);                            // a pre-settled copy for it
+void count_present(const struct router *r, struct router_stats *out); // stuck, blocked
+uint32_t origin_number(struct router *shard, struct str name);        // ROUTING_NO_NODE: too many
+struct amqp_val *link_origins(const struct router *hub, const struct router_link *l);
+const struct link_counts *link_counts(const struct router_link *l);
+void counts_free(struct router_link *l);
+uint32_t link_settle_rate(const struct router_link *l, struct mono now);
+uint32_t link_stuck(const struct router_link *l);
+int64_t link_dry_s(const struct router_link *l); // without credit for so long
+
+// lag.c
+void lag_note(struct router_link *l); // a pre-settled multicast waits for it
+// Shall a pre-settled copy for a consumer that is not ready be dropped?
+bool lag_passes_by(const struct router_link *l, bool is_held_back);
+void lag_tick(struct router *r);
+
 // once.c
+void once_init(struct router *r); // once r->rng is there
 uint32_t once_next(struct router *r);
-bool once_is_new(struct router *r, uint32_t node, uint32_t number); // and not any more after this
-void once_forget(struct router *r, uint32_t node);
+// And not any more after this. `id` is the node's, under which it may have been known before.
+bool once_is_new(struct router *r, uint32_t node, struct str id, uint32_t number);
+void once_forget(struct router *r, uint32_t node, struct str id); // the node's number is another's
 void once_fini(struct router *r);
 
 // forward.c
@@ -435,8 +533,8 @@ void network_control(struct router_link *l, struct str bytes);
 void network_alive(struct router_conn *c); // bytes have come
 void network_publish(struct router *r, struct address *a);
 void network_poll(struct router *r);
-struct router_link *network_stream_link(struct neighbour *n);
-struct router_link *network_conn_stream_link(struct router_conn *c);
+struct router_link *network_stream_link(struct neighbour *n, bool no_hold);
+struct router_link *network_conn_stream_link(struct router_conn *c, bool no_hold);
 void network_stream_done(struct router_link *l);
 void network_stream_unused(struct router_link *l);
 void network_trim_streams(struct router *r); // closes idle streaming links that are too many
@@ -447,6 +545,8 @@ void edge_opened(struct router_conn *c);
 bool edge_attach(struct router_conn *c, struct amqp_link *al);
 void edge_link_down(struct router_link *l);
 void edge_conn_lost(struct router_conn *c);
+void edge_drained(struct router_link *l); // one that is_leaving
+bool edge_retire(struct router *r); // older uplinks; true while there are some to look at again
 void edge_address_changed(struct router *r, struct address *a);
 void edge_proxy_changed(struct router *r, struct address *a);
 void edge_tracked(struct router_link *l, struct str bytes);

@@ -19,6 +19,7 @@ static void give_credit(struct router_link *l)
     if (!l->amqp || (l->address && !address_has_destination(l->address)))
         return;
     amqp_link_grant(l->amqp, 1);
+    l->dry_since = MONO_NEVER;
     conn_mark(l->conn);
 }
 
@@ -26,61 +27,10 @@ static void give_credit(struct router_link *l)
 // at the ingress.
 static void arrived_whole(struct router_link *l)
 {
-    if (l->kind != LINK_ENDPOINT && l->amqp)
-        amqp_link_grant(l->amqp, 1);
-}
-
-static uint64_t *counter_of(struct router_link *l, enum amqp_outcome_type type)
-{
-    switch (type) {
-    case AMQP_ACCEPTED:
-        return &l->accepted;
-    case AMQP_REJECTED:
-        return &l->rejected;
-    case AMQP_RELEASED:
-        return &l->released;
-    case AMQP_MODIFIED:
-        return &l->modified;
-    case AMQP_NO_OUTCOME:
-    case AMQP_RECEIVED:
-    case AMQP_OTHER_OUTCOME:
-        break;
-    }
-    return NULL;
-}
-
-static void count_on_link(struct router_link *l, enum amqp_outcome_type type)
-{
-    uint64_t *counter = counter_of(l, type);
-
-    if (counter)
-        (*counter)++;
-}
-
-// At the ingress, where each delivery counts once.
-static void count_outcome(struct router *r, struct router_link *in, enum amqp_outcome_type type)
-{
-    count_on_link(in, type);
-    r->stats.accepted += type == AMQP_ACCEPTED;
-    r->stats.rejected += type == AMQP_REJECTED;
-    r->stats.released += type == AMQP_RELEASED;
-    r->stats.modified += type == AMQP_MODIFIED;
-}
-
-static void count_end(struct router *r, struct router_link *in, bool is_presettled,
-                      enum amqp_outcome_type type)
-{
-    if (in->conn->role == ROUTER_ROLE_SHARD)
-        return; // counted where its client is
-    if (!is_presettled) {
-        count_outcome(r, in, type);
-    } else if (type == AMQP_ACCEPTED) {
-        r->stats.presettled++;
-        in->presettled++;
-    } else {
-        r->stats.dropped_presettled++;
-        in->dropped_presettled++;
-    }
+    if (l->kind == LINK_ENDPOINT || !l->amqp || l->is_leaving)
+        return;
+    amqp_link_grant(l->amqp, 1);
+    l->dry_since = MONO_NEVER;
 }
 
 // ---------------------------------------------------------------------------------------- bytes
@@ -121,15 +71,48 @@ static void set_hold(struct delivery *d, bool held)
     if (d->is_held == held || !d->in || !d->in->amqp)
         return;
     d->is_held = held;
-    amqp_session_hold(amqp_link_session(d->in->amqp), held);
+    d->in->held_count += held ? 1 : UINT32_MAX;
+    amqp_link_hold(d->in->amqp, d->in->held_count > 0);
     conn_mark(d->in->conn);
 }
 
-// More is stored than one delivery, or the router, should: its sender gets no more window.
+// Between routers of ours no window is closed because much is stored: two of them would wait for
+// each other.
+static bool may_hold_for_all(const struct delivery *d)
+{
+    return (d->is_complete || d->is_routed) && !(d->in->is_router && d->in->conn->is_ours);
+}
+
+// More is stored than one delivery, or the router, should: its sender gets no more window. What is
+// waited for to be whole, is let in.
 static void maybe_hold(struct delivery *d)
 {
-    if ((d->stored > STREAM_HIGH || d->router->stored > d->router->stored_max) && !d->no_hold)
+    struct router *r = d->router;
+
+    if (d->no_hold || !d->in)
+        return;
+    if (d->stored > STREAM_HIGH)
         set_hold(d, true);
+    if (LIKELY(r->stored <= r->stored_max) || !list_empty(&d->on_full) || !may_hold_for_all(d))
+        return;
+    set_hold(d, true);
+    list_append(&r->full, &d->on_full);
+}
+
+// The router stores less. When it has room again, those go on that were held for lack of it.
+static void stored_less(struct router *r, size_t len)
+{
+    struct list *node;
+
+    r->stored -= len;
+    if (LIKELY(list_empty(&r->full)) || r->stored > r->stored_max / 4 * 3)
+        return;
+    while ((node = list_pop(&r->full)) != NULL) {
+        struct delivery *d = list_entry(node, struct delivery, on_full);
+
+        if (d->stored < STREAM_LOW)
+            set_hold(d, false);
+    }
 }
 
 // What every copy has read is freed; not while copies are still being added.
@@ -142,11 +125,11 @@ void delivery_trim(struct delivery *d)
         if (!d->first)
             d->last = NULL;
         d->stored -= c->len;
-        d->router->stored -= c->len;
+        stored_less(d->router, c->len);
         d->ra_len = 0;
         free(c);
     }
-    if (d->is_held && d->stored < STREAM_LOW)
+    if (d->is_held && d->stored < STREAM_LOW && list_empty(&d->on_full))
         set_hold(d, false);
 }
 
@@ -159,7 +142,7 @@ static void free_chunks(struct delivery *d)
         free(c);
     }
     d->last = NULL;
-    d->router->stored -= d->stored;
+    stored_less(d->router, d->stored);
     d->stored = 0;
 }
 
@@ -217,7 +200,9 @@ static struct delivery *delivery_new(struct router *r)
         d = xcalloc(1, sizeof(*d));
     }
     d->router = r;
+    d->arrived = r->now;
     list_init(&d->on_link);
+    list_init(&d->on_full);
     list_init(&d->copies);
     r->delivery_count++;
     return d;
@@ -227,9 +212,11 @@ static void delivery_free(struct delivery *d)
 {
     struct router *r = d->router;
 
+    list_remove(&d->on_full);
     set_hold(d, false);
     free_chunks(d);
     free((char *)(uintptr_t)d->outcome_bytes.ptr);
+    free(d->tried);
     list_remove(&d->on_link);
     if (d->address && --d->address->delivery_refs == 0)
         address_changed(r, d->address);
@@ -251,6 +238,7 @@ void deliveries_free(struct router *r)
         r->free_deliveries = d->next_free;
         free(d);
     }
+    r->free_delivery_count = 0;
 }
 
 void delivery_name_address(struct router *r, struct delivery *d, struct address *a)
@@ -333,12 +321,45 @@ void arrival_store(struct router *r, struct arrival *a)
     maybe_hold(d);
 }
 
+// Its outcome is known, and nobody wants what is still to come of it.
+static void swallow_rest(struct delivery *d)
+{
+    d->is_swallowed = true;
+    set_hold(d, false); // the rest must be waited for, so let it come
+    free_chunks(d);
+}
+
+static void swallowed(struct router_link *l, struct delivery *d)
+{
+    if (d->amqp)
+        amqp_delivery_settle(
+            d->amqp, &(struct amqp_outcome){.type = d->outcome, .encoded = d->outcome_bytes});
+    d->amqp = NULL;
+    conn_mark(l->conn);
+    give_credit(l);
+    delivery_free(d);
+}
+
+// A router whose stream is settled before it has ended may use the link no more for the next one
+// (the existing router does not), so it hears the outcome now and the settlement at the end.
+static bool is_settled_at_end(const struct delivery *d)
+{
+    return d->amqp && d->in && d->in->is_router && !d->is_complete;
+}
+
 void delivery_done(struct delivery *d)
 {
     struct router_link *in = d->in;
     struct amqp_outcome outcome = {d->outcome, d->outcome_bytes};
 
     assert(d->copy_count == 0);
+    if (is_settled_at_end(d)) {
+        amqp_delivery_update(d->amqp, &outcome);
+        conn_mark(in->conn);
+        count_end(d->router, in, d, NULL, d->outcome);
+        swallow_rest(d);
+        return;
+    }
     if (d->amqp) {
         amqp_delivery_settle(d->amqp, &outcome);
         d->amqp = NULL;
@@ -349,10 +370,9 @@ void delivery_done(struct delivery *d)
         stream_settled(d);
     if (in) {
         conn_mark(in->conn);
-        count_end(d->router, in, d->is_presettled, d->outcome);
+        count_end(d->router, in, d, NULL, d->outcome);
         if (!d->is_complete && d->is_source_settled) {
-            d->is_swallowed = true; // the rest must still be waited for
-            free_chunks(d);
+            swallow_rest(d);
             return;
         }
         give_credit(in);
@@ -371,7 +391,7 @@ void arrival_finish(struct router *r, struct arrival *a, enum amqp_outcome_type 
     if (a->amqp)
         amqp_delivery_settle(a->amqp, &(struct amqp_outcome){.type = type});
     if (a->link) {
-        count_end(r, a->link, a->is_presettled, type);
+        count_end(r, a->link, NULL, a, type);
         give_credit(a->link);
     }
 }
@@ -382,6 +402,7 @@ void delivery_in_lost(struct delivery *d)
     d->amqp = NULL;
     d->in = NULL;
     d->is_held = false;
+    list_remove(&d->on_full);
     if (d->is_complete)
         return;
     d->is_complete = true;
@@ -426,7 +447,7 @@ static void put_reason(struct amqp_writer *w, int err)
         put_rejected(w, "amqp:precondition-failed",
                      "neither the link nor the message has an address");
     else if (err == ERR_INVALID)
-        put_rejected(w, "amqp:invalid-field", "the router annotations are malformed");
+        put_rejected(w, "amqp:invalid-field", "the router annotations are malformed or too long");
     else
         put_rejected(w, "amqp:decode-error", "the sections of the message are malformed");
 }
@@ -464,6 +485,8 @@ static int scan(struct arrival *a)
     const struct router_link *l = a->link;
     int err = amqp_msg_scan(a->bytes, a->is_complete, depth_for(l), &a->msg);
 
+    if (err == 0 && a->msg.ra_len > RA_MAX)
+        return ERR_INVALID;
     if (err == 0 && !l->address && !l->target && a->msg.ra.to_override.len == 0 &&
         a->msg.to.len == 0)
         return ERR_NOT_FOUND;
@@ -490,6 +513,16 @@ static void prepare(struct router *r, struct arrival *a)
     if (a->msg.ra.flags & RA_HELD)
         a->is_presettled = true;
     a->ingress = arrival_node(r, l, a->msg.ra.ingress);
+}
+
+// The session of a stream that is not held has others like it, and their windows are no business of
+// it: it must not be what they wait for where the way is long.
+static void widen(struct router_link *l)
+{
+    if (!l->conn->is_ours || !l->amqp)
+        return;
+    amqp_session_widen(amqp_link_session(l->amqp), STREAMS_SHARE * l->conn->window);
+    conn_mark(l->conn);
 }
 
 // An incomplete message is held until its address can be read and it is clear that it is a stream,
@@ -528,6 +561,8 @@ static void route_stored(struct delivery *d)
     }
     d->is_streaming |= !d->is_complete;
     d->no_hold = (a.msg.ra.flags & AMQP_RA_NO_HOLD) != 0;
+    if (d->no_hold)
+        widen(d->in);
     d->ra_len = (uint32_t)a.msg.ra_len;
     forward_number(r, &a, to);
     if (needs_head(&a)) {
@@ -545,6 +580,16 @@ static void route_stored(struct delivery *d)
     forward(r, &a);
 }
 
+// The existing router sometimes forgets to send on a stream whose second piece came to it while it
+// sent the first. A flow wakes it, and among themselves each stream is answered with one at once.
+static void wake_sender(struct router_link *l)
+{
+    if (!l->is_router || l->conn->is_ours)
+        return;
+    amqp_link_tell(l->amqp);
+    conn_mark(l->conn);
+}
+
 static void first_piece(struct router *r, struct router_link *l, const struct amqp_event *ev)
 {
     struct amqp_delivery *ad = ev->transfer.delivery;
@@ -559,6 +604,7 @@ static void first_piece(struct router *r, struct router_link *l, const struct am
     int err;
 
     l->delivery_count++;
+    link_note_credit(l);
     if (l->kind == LINK_ENDPOINT)
         l->open_count++;
     l->conn->last_delivery = r->now;
@@ -575,6 +621,7 @@ static void first_piece(struct router *r, struct router_link *l, const struct am
         d->is_source_settled = ad->settled;
         if (a.bytes.len > 0)
             delivery_append(d, a.bytes);
+        wake_sender(l);
         route_stored(d);
         return;
     }
@@ -616,27 +663,21 @@ static void next_piece(struct router *r, struct router_link *l, const struct amq
         arrived_whole(l);
     if (!d)
         return;
-    if (ev->transfer.aborted) {
-        d->amqp = NULL;
-        delivery_abort(d);
-        return;
-    }
+    if (ev->transfer.aborted)
+        d->amqp = NULL; // gone with this event
     if (!ev->transfer.more && ev->transfer.delivery->settled) {
         d->amqp = NULL; // settled with its last frame: nobody waits for the outcome
         d->is_source_settled = true;
     }
     if (d->is_swallowed) {
-        if (!ev->transfer.more) {
-            give_credit(l);
-            delivery_free(d);
-        }
+        if (!ev->transfer.more || ev->transfer.aborted)
+            swallowed(l, d);
         return;
     }
-    if (!ev->transfer.more && ev->transfer.delivery->settled) {
-        d->amqp = NULL; // gone with this event
-        d->is_source_settled = true;
-    }
-    delivery_more(d, bytes, !ev->transfer.more);
+    if (ev->transfer.aborted)
+        delivery_abort(d);
+    else
+        delivery_more(d, bytes, !ev->transfer.more);
 }
 
 void delivery_more(struct delivery *d, struct str bytes, bool last)

@@ -44,6 +44,9 @@ static bool is_proxied(const struct address *a, bool by_shard)
     return class == 'M' || (by_shard && (class == 'L' || class == 'T'));
 }
 
+// So long an older uplink goes on beside the newer one.
+enum { HANDOVER_MS = 1000 };
+
 enum { TOLD_NOTHING, TOLD_NEAR, TOLD_FAR };
 
 static void all_changed(struct router *r)
@@ -133,8 +136,7 @@ void edge_mesh(struct router_link *l, struct str bytes)
         return;
     id = amqp_val_str(amqp_val_get(map, "meshid"));
     if (id.ptr && id.len == RNG_ID_LEN && !str_is(id, c->mesh)) {
-        memcpy(c->mesh, id.ptr, id.len);
-        c->mesh[RNG_ID_LEN] = '\0';
+        snprintf(c->mesh, sizeof(c->mesh), "%.*s", STR_ARG(id));
         all_changed(c->router); // who is elsewhere, seen from its mesh
     }
     amqp_val_free(map);
@@ -343,10 +345,72 @@ static void activate(struct router_conn *c)
     all_changed(r);
 }
 
+static bool is_newer(const struct router_conn *a, const struct router_conn *b)
+{
+    return a->name && b->name && strcmp(a->name, b->name) == 0 && a->tls_ordinal > b->tls_ordinal;
+}
+
+// The same connector has come up with a newer certificate. What comes down comes on the new
+// connection from now on; what goes up does, for each address, once the interior has told there
+// that somebody is elsewhere. What is under way goes to its end on the old one.
+static void take_over(struct router_conn *c)
+{
+    struct router *r = c->router;
+    struct router_conn *old = r->uplink;
+
+    list_for_each (node, &old->links) {
+        struct router_link *l = list_entry(node, struct router_link, on_conn);
+
+        edge_link_down(l);
+        l->proxied = NULL;
+        if (l->kind == LINK_PROXY_IN || l->kind == LINK_DOWNLINK) {
+            l->is_leaving = true;
+            amqp_link_drain(l->amqp);
+        }
+    }
+    conn_mark(old);
+    old->leaves_at = mono_add_ms(r->now, HANDOVER_MS);
+    r->scrub_at = mono_min(r->scrub_at, old->leaves_at);
+    activate(c);
+}
+
+// Some interiors would go on choosing it, and hold what they cannot send.
+void edge_drained(struct router_link *l)
+{
+    if (amqp_link_credit(l->amqp) == 0 && list_empty(&l->deliveries))
+        link_close(l, NULL, NULL);
+}
+
+bool edge_retire(struct router *r)
+{
+    bool any = false;
+
+    list_for_each (on_router, &r->conns) {
+        struct router_conn *c = list_entry(on_router, struct router_conn, on_router);
+
+        if (c->leaves_at.ns == 0 || c->is_retired || c == r->uplink)
+            continue;
+        if (mono_before(r->now, c->leaves_at)) {
+            any = true;
+            continue;
+        }
+        c->is_retired = true;
+        list_for_each (on_conn, &c->links) {
+            struct router_link *l = list_entry(on_conn, struct router_link, on_conn);
+
+            if (l->is_out)
+                address_remove_link(r, l);
+        }
+    }
+    return any;
+}
+
 void edge_opened(struct router_conn *c)
 {
     if (is_edge_side(c) && !c->router->uplink)
         activate(c);
+    else if (is_edge_side(c) && is_newer(c, c->router->uplink))
+        take_over(c);
     else if (c->role == ROUTER_ROLE_EDGE && !is_edge_side(c) && !is_interior_side(c))
         router_conn_drop(c,
                          "role edge joins an edge router's connector with an interior's listener");
@@ -364,7 +428,8 @@ void edge_conn_lost(struct router_conn *c)
     list_for_each (node, &r->conns) {
         struct router_conn *other = list_entry(node, struct router_conn, on_router);
 
-        if (other != c && is_edge_side(other) && other->is_open && !other->is_closed) {
+        if (other != c && is_edge_side(other) && other->is_open && !other->is_closed &&
+            !other->is_retired) {
             activate(other);
             return;
         }
@@ -391,6 +456,17 @@ static void tracked_by_hub(struct router *r, struct address *a, const struct amq
         a->treatment = (enum router_treatment)treatment->i;
 }
 
+// Of an older uplink.
+static void drop_former(struct router *r, struct address *a)
+{
+    list_for_each (node, &a->consumers) {
+        struct router_link *l = list_entry(node, struct router_link, on_address);
+
+        if (l->kind == LINK_PROXY_OUT && l != a->proxy_out)
+            address_remove_link(r, l);
+    }
+}
+
 static void tracked(struct router *r, const struct amqp_val *body)
 {
     struct address *a = address_find_key(r, amqp_val_str(amqp_val_at(body, 0)));
@@ -401,6 +477,7 @@ static void tracked(struct router *r, const struct amqp_val *body)
     a->proxy_out->is_far = true; // farther than anybody here
     if (r->mode == ROUTER_SHARD)
         tracked_by_hub(r, a, body);
+    drop_former(r, a);
     if (flag->b && !a->proxy_out->address) {
         a->proxy_out->is_proxy = true;
         address_add_consumer(a, a->proxy_out);
@@ -420,6 +497,8 @@ void edge_tracked(struct router_link *l, struct str bytes)
     struct amqp_item section, value;
     uint64_t code;
 
+    if (l->conn != r->uplink)
+        return;
     if (amqp_msg_scan(bytes, true, AMQP_SCAN_BODY, &msg) < 0 || msg.body_at >= bytes.len)
         return;
     at = amqp_reader_of(str_skip(bytes, msg.body_at));

@@ -124,6 +124,163 @@ TEST(multicast_reaches_edges_and_interior_once_each)
     net_end(&n);
 }
 
+// An uplink of E to I by the connector `name`, with the certificate of that ordinal.
+static struct wire *uplink(struct net *n, const char *name, int64_t ordinal)
+{
+    struct wire *w = net_wire(n);
+    struct router_conn_opts dial = net_conn_opts(ROUTER_ROLE_EDGE, false, 1);
+    struct router_conn_opts listen = net_conn_opts(ROUTER_ROLE_EDGE, true, 1);
+
+    dial.name = name;
+    dial.tls_protocol = listen.tls_protocol = "TLSv1.3";
+    dial.tls_ordinal = ordinal;
+    w->conn[0] = router_conn_new(n->routers[1], &dial, n->now);
+    w->conn[1] = router_conn_new(n->routers[0], &listen, n->now);
+    net_run(n);
+    return w;
+}
+
+static uint32_t carried(const struct wire *w)
+{
+    uint32_t count = 0;
+
+    list_for_each (node, &w->conn[0]->links)
+        count += (uint32_t)list_entry(node, struct router_link, on_conn)->delivery_count;
+    return count;
+}
+
+// As the shell does once a connection has said goodbye.
+static bool has_ended(struct net *n, struct wire *w)
+{
+    if (!router_conn_is_finished(w->conn[0]) || !router_conn_is_finished(w->conn[1]))
+        return false;
+    net_cut(n, w);
+    return true;
+}
+
+struct talk {
+    struct net net;
+    struct client *low, *high; // at the edge, at the interior
+    int up, many_up, any_up, down, many_down;
+    uint32_t sent_up, sent_down;
+};
+
+static void talk_begin(struct talk *t)
+{
+    struct net *n = &t->net;
+
+    net_begin(n);
+    net_router(n, "I", ROUTER_INTERIOR);
+    net_router(n, "E", ROUTER_EDGE);
+}
+
+static void talk_attach(struct talk *t)
+{
+    t->high = client_of(&t->net, t->net.routers[0]);
+    t->low = client_of(&t->net, t->net.routers[1]);
+    receiver(t->low, "closest/low", 100);
+    receiver(t->low, "mc/all", 100);
+    receiver(t->high, "closest/high", 100);
+    receiver(t->high, "mc/all", 100);
+    t->up = sender(t->low, "closest/high");
+    t->many_up = sender(t->low, "mc/all");
+    t->any_up = sender(t->low, NULL);
+    t->down = sender(t->high, "closest/low");
+    t->many_down = sender(t->high, "mc/all");
+    t->sent_up = t->sent_down = 0;
+    t->low->received = t->high->received = 0;
+}
+
+// Messages of every kind, both ways; each must arrive where it should, and once.
+static void talk_once(struct talk *t)
+{
+    send_text(t->low, t->up, NULL, "x");
+    send_text(t->low, t->any_up, "closest/high", "x");
+    send_ra(t->low, t->many_up, NULL, NULL, "x", true);
+    send_text(t->high, t->down, NULL, "x");
+    send_ra(t->high, t->many_down, NULL, NULL, "x", true);
+    t->sent_up += 4;
+    t->sent_down += 3;
+    CHECK_EQ(t->high->received, t->sent_up);
+    CHECK_EQ(t->low->received, t->sent_down);
+    CHECK(!strstr(heard(t->low), "released") && !strstr(heard(t->high), "released"));
+}
+
+TEST(an_uplink_with_a_newer_certificate_takes_over_and_nothing_is_lost)
+{
+    struct talk t;
+    struct wire *first, *second;
+    uint32_t on_first;
+
+    talk_begin(&t);
+    first = uplink(&t.net, "up", 1);
+    talk_attach(&t);
+    talk_once(&t);
+    t.low->holds = t.high->holds = true; // what is under way when the newer one comes
+    send_text(t.low, t.up, NULL, "held");
+    send_text(t.high, t.down, NULL, "held");
+    t.low->holds = t.high->holds = false;
+    t.sent_up++;
+    t.sent_down++;
+    heard(t.low);
+    heard(t.high);
+    second = uplink(&t.net, "up", 2);
+    CHECK(t.net.routers[1]->uplink == second->conn[0]);
+    talk_once(&t);
+    on_first = carried(first);
+    net_pass(&t.net, 900);
+    talk_once(&t);
+    CHECK_EQ(carried(first), on_first); // nothing new goes there
+    net_pass(&t.net, 3000);
+    CHECK(!has_ended(&t.net, first)); // the two are still under way
+    settle_held(t.low);
+    settle_held(t.high);
+    CHECK_HEARD(t.low, "accepted");
+    CHECK_HEARD(t.high, "accepted");
+    net_pass(&t.net, 3000);
+    CHECK(has_ended(&t.net, first));
+    talk_once(&t);
+    net_end(&t.net);
+}
+
+TEST(an_uplink_of_another_connector_or_an_older_certificate_stands_by)
+{
+    static const struct {
+        const char *name;
+        int64_t ordinal;
+    } rows[] = {{"other", 9}, {"up", 5}, {"up", 4}};
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct talk t;
+        struct wire *first;
+
+        talk_begin(&t);
+        first = uplink(&t.net, "up", 5);
+        talk_attach(&t);
+        uplink(&t.net, rows[i].name, rows[i].ordinal);
+        CHECK(t.net.routers[1]->uplink == first->conn[0]);
+        talk_once(&t);
+        net_cut(&t.net, first); // and is there when it is needed
+        CHECK(t.net.routers[1]->uplink);
+        talk_once(&t);
+        net_end(&t.net);
+    }
+}
+
+TEST(a_newer_uplink_that_is_lost_at_once_leaves_the_older_one)
+{
+    struct talk t;
+
+    talk_begin(&t);
+    uplink(&t.net, "up", 1);
+    talk_attach(&t);
+    net_cut(&t.net, uplink(&t.net, "up", 2));
+    talk_once(&t);
+    net_pass(&t.net, 3000);
+    talk_once(&t);
+    net_end(&t.net);
+}
+
 TEST(a_dynamic_address_at_an_edge_is_reached_from_everywhere)
 {
     struct net n;
@@ -363,6 +520,9 @@ TEST_MAIN(CASE(what_an_edge_has_nobody_for_goes_up_and_comes_down_elsewhere),
           CASE(a_consumer_at_the_same_edge_gets_it_and_it_does_not_come_back_from_above),
           CASE(closest_at_an_edge_is_who_is_at_the_edge),
           CASE(multicast_reaches_edges_and_interior_once_each),
+          CASE(an_uplink_with_a_newer_certificate_takes_over_and_nothing_is_lost),
+          CASE(an_uplink_of_another_connector_or_an_older_certificate_stands_by),
+          CASE(a_newer_uplink_that_is_lost_at_once_leaves_the_older_one),
           CASE(a_dynamic_address_at_an_edge_is_reached_from_everywhere),
           CASE(when_the_active_uplink_is_lost_another_takes_over),
           CASE(an_edge_hears_when_its_address_has_a_destination_elsewhere),

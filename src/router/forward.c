@@ -56,19 +56,24 @@ struct address *arrival_address(struct router *r, struct arrival *a)
     return to.len > 0 ? find_with_memo(r, a->link, to) : NULL;
 }
 
+static uint32_t find_node(struct router *r, struct str id)
+{
+    return r->routing ? routing_find(r->routing, id) : origin_number(r, id);
+}
+
 uint32_t arrival_node(struct router *r, struct router_link *l, struct str ingress)
 {
     struct memo *m = NULL;
 
-    if (!r->routing || ingress.len < 3)
+    if ((!r->routing && r->mode != ROUTER_SHARD) || ingress.len < 3)
         return ROUTING_SELF;
     if (!l || l->kind == LINK_STREAM || ingress.len > MEMO_TEXT_MAX)
-        return routing_find(r->routing, str_skip(ingress, 2));
+        return find_node(r, str_skip(ingress, 2));
     m = memo_of(l);
     if (m->node_generation == r->node_generation && m->ingress_len == ingress.len &&
         memcmp(m->ingress, ingress.ptr, ingress.len) == 0)
         return m->node;
-    m->node = routing_find(r->routing, str_skip(ingress, 2));
+    m->node = find_node(r, str_skip(ingress, 2));
     m->node_generation = r->node_generation;
     m->ingress_len = (uint8_t)ingress.len;
     memcpy(m->ingress, ingress.ptr, ingress.len);
@@ -100,6 +105,11 @@ static void count_outstanding(struct address *to, struct outgoing *o, uint32_t n
     o->neighbour = neighbour;
 }
 
+static bool is_multicast(const struct address *to)
+{
+    return to && (to->treatment == ROUTER_MULTICAST || to->treatment == ROUTER_FLOOD);
+}
+
 static void send_stored(struct router *r, struct arrival *a, struct router_link *l,
                         struct address *to, uint32_t neighbour)
 {
@@ -111,10 +121,13 @@ static void send_stored(struct router *r, struct arrival *a, struct router_link 
     o = outgoing_new(d);
     outgoing_take(o);
     count_outstanding(to, o, neighbour);
-    if (can_take(l))
+    if (can_take(l)) {
         outgoing_begin(o, l);
-    else
-        outgoing_queue(o, l);
+        return;
+    }
+    outgoing_queue(o, l);
+    if (a->is_presettled && is_multicast(to))
+        lag_note(l);
 }
 
 // The whole message at once, from where it was received to the output of the next connection.
@@ -140,11 +153,14 @@ static void send_direct(struct router *r, struct arrival *a, struct router_link 
         outgoing_adopt(o, l, ad);
     taken = amqp_delivery_write(ad, iov, 2, true, &done);
     conn_mark(l->conn);
+    link_note_credit(l);
     outgoing_count(l, a->is_presettled);
     a->was_sent = true;
     if (done) {
         if (o)
             o->is_written = true;
+        else
+            count_sent(l, a->ingress);
         return;
     }
     delivery_name_address(r, arrival_delivery(r, a), to);
@@ -185,10 +201,20 @@ void forward_to_link(struct router *r, struct arrival *a, struct router_link *l)
 
 static bool was_tried(const struct arrival *a, const struct router_conn *c)
 {
-    for (uint8_t i = 0; a->delivery && i < a->delivery->tried_count; i++)
-        if (a->delivery->tried[i] == c)
+    const struct tried *t = a->delivery ? a->delivery->tried : NULL;
+
+    for (uint8_t i = 0; t && i < t->count; i++)
+        if (t->at[i] == c)
             return true;
     return false;
+}
+
+// From the interior of this edge router, on whichever of its uplinks.
+static bool came_down(const struct arrival *a)
+{
+    const struct router_conn *c = a->link ? a->link->conn : NULL;
+
+    return c && c->role == ROUTER_ROLE_EDGE && c->router->mode == ROUTER_EDGE;
 }
 
 // Back to the edge router it came from, or to another one of the same mesh.
@@ -201,7 +227,7 @@ static bool is_echo(const struct arrival *a, const struct router_link *l)
         return !l->conn->is_server || a->link->address != NULL;
     if (!l->is_proxy)
         return false;
-    if (l->conn == a->link->conn)
+    if (l->conn == a->link->conn || came_down(a))
         return true;
     return a->msg.ra.mesh.len == RNG_ID_LEN && l->conn->mesh[0] &&
            memcmp(l->conn->mesh, a->msg.ra.mesh.ptr, RNG_ID_LEN) == 0;
@@ -339,9 +365,11 @@ static struct router_link *link_to(struct neighbour *n, const struct arrival *a,
     int p = priority_of(a, to);
 
     if (!a->is_complete) {
-        struct router_link *l = network_stream_link(n);
+        bool no_hold = (a->msg.ra.flags & AMQP_RA_NO_HOLD) != 0;
+        struct router_link *l = network_stream_link(n, no_hold);
 
-        if (l)
+        // One that may stand still for as long as it likes must not do so in front of others.
+        if (l || (n->conn->takes_streams && no_hold))
             return l;
     }
     while (p >= 0 && !n->data_out[p])
@@ -375,7 +403,7 @@ static bool send_moved(struct router *r, struct arrival *a, struct router_link *
 
     if (a->is_complete || l->conn->role != ROUTER_ROLE_EDGE || !l->conn->takes_streams)
         return false;
-    streaming = network_conn_stream_link(l->conn);
+    streaming = network_conn_stream_link(l->conn, (a->msg.ra.flags & AMQP_RA_NO_HOLD) != 0);
     if (!streaming)
         return false;
     send_copy(r, a, streaming, to, NO_NEIGHBOUR);
@@ -418,14 +446,22 @@ static bool is_in_trace(const struct arrival *a, const char *router)
 
 enum { MARK_WORDS = NEIGHBOUR_MAX / 64 };
 
-static void mark_next_hop(struct router *r, const struct arrival *a, uint32_t node,
-                          uint64_t marks[MARK_WORDS])
+// Along the tree of its ingress, so that each router gets one copy. A flood goes wherever its trace
+// does not say that it has been, from nobody we know as well.
+static bool is_on_its_way(struct router *r, const struct arrival *a, const struct address *to,
+                          uint32_t node)
+{
+    if (a->ingress == ROUTING_SELF || (to->treatment == ROUTER_FLOOD && !to->all_nodes))
+        return true;
+    return a->ingress != ROUTING_NO_NODE && routing_is_valid_origin(r->routing, a->ingress, node);
+}
+
+static void mark_next_hop(struct router *r, const struct arrival *a, const struct address *to,
+                          uint32_t node, uint64_t marks[MARK_WORDS])
 {
     struct neighbour *n = next_hop(r, node);
 
-    if (n &&
-        (a->ingress == ROUTING_SELF ||
-         (a->ingress != ROUTING_NO_NODE && routing_is_valid_origin(r->routing, a->ingress, node))))
+    if (n && is_on_its_way(r, a, to, node))
         marks[n->number / 64] |= UINT64_C(1) << (n->number % 64);
 }
 
@@ -435,9 +471,9 @@ static bool multicast_remote(struct router *r, struct arrival *a, struct address
     bool any = false;
 
     for (uint32_t i = 0; i < to->remote_count; i++)
-        mark_next_hop(r, a, to->remotes[i].node, marks);
+        mark_next_hop(r, a, to, to->remotes[i].node, marks);
     for (uint32_t i = 1; to->all_nodes && r->routing && i < routing_node_count(r->routing); i++)
-        mark_next_hop(r, a, i, marks);
+        mark_next_hop(r, a, to, i, marks);
     for (uint32_t i = 0; i < r->neighbour_count; i++) {
         struct router_link *l = NULL;
 
@@ -453,6 +489,13 @@ static bool multicast_remote(struct router *r, struct arrival *a, struct address
     return any;
 }
 
+// Does its sender wait until every copy has left? Other makes of router, and what is made here, do
+// not.
+static bool is_held_back(const struct arrival *a)
+{
+    return a->link && (a->link->kind == LINK_ENDPOINT || (a->msg.ra.flags & RA_HELD));
+}
+
 static bool send_multicast(struct router *r, struct arrival *a, struct address *to)
 {
     bool any = false;
@@ -465,9 +508,9 @@ static bool send_multicast(struct router *r, struct arrival *a, struct address *
 
         if (is_echo(a, l))
             continue;
-        if (a->is_presettled && l->queue_count >= 2 * LINK_CAPACITY) {
-            l->dropped_presettled++;
-            r->stats.dropped_presettled++;
+        if (a->is_presettled && lag_passes_by(l, is_held_back(a)) && !can_take(l)) {
+            count_dropped(l);
+            a->was_dropped = true;
             continue;
         }
         send_copy(r, a, l, to, NO_NEIGHBOUR);
@@ -475,8 +518,10 @@ static bool send_multicast(struct router *r, struct arrival *a, struct address *
     }
     if (to->remote_count > 0 || to->all_nodes)
         any |= multicast_remote(r, a, to);
-    if (a->delivery)
+    if (a->delivery) {
         a->delivery->is_multicast = true;
+        a->delivery->was_dropped |= a->was_dropped;
+    }
     return any;
 }
 
@@ -491,6 +536,8 @@ static void count_direction(struct router *r, const struct arrival *a, struct ad
     if (from_router) {
         to->transit++;
         r->stats.transit++;
+    } else if (!a->link && !(a->delivery && a->delivery->source)) {
+        to->from_container++;
     } else {
         to->ingress++;
         r->stats.ingress++;
@@ -501,6 +548,7 @@ static bool send_inside(struct arrival *a, struct address *to)
 {
     if (!a->is_complete)
         return false;
+    to->to_container++;
     to->inside->receive(to->inside->user, str_skip(a->bytes, a->msg.ra_len));
     a->was_sent = true;
     return true;
@@ -530,16 +578,11 @@ static bool send(struct router *r, struct arrival *a, struct address *to)
 // what has lost its last consumer here.
 static bool goes_up(const struct router *r, const struct arrival *a, const struct address *to)
 {
-    if (!r->uplink || (a->link && a->link->conn == r->uplink))
+    if (!r->uplink || (a->link && a->link->conn == r->uplink) || came_down(a))
         return false;
     if (r->mode == ROUTER_SHARD && a->link)
         return !a->link->address;
     return !to || !address_has_destination(to);
-}
-
-static bool is_multicast(const struct address *to)
-{
-    return to && (to->treatment == ROUTER_MULTICAST || to->treatment == ROUTER_FLOOD);
 }
 
 // A multicast that enters the network here gets its number.
@@ -560,7 +603,15 @@ static bool is_second_copy(struct router *r, const struct arrival *a, const stru
     if (!r->routing || !is_multicast(to) || number == 0 || a->is_numbered ||
         a->msg.ra.ingress.len == 0 || a->ingress == ROUTING_NO_NODE)
         return false;
-    return a->ingress == ROUTING_SELF || !once_is_new(r, a->ingress, number);
+    return a->ingress == ROUTING_SELF ||
+           !once_is_new(r, a->ingress, str_skip(a->msg.ra.ingress, 2), number);
+}
+
+// Where clients are not held by the window, as between routers, twice as much is too much.
+static bool is_overfull(const struct router *r, const struct arrival *a)
+{
+    return UNLIKELY(r->stored > 2 * r->stored_max) && a->is_complete && a->link &&
+           a->link->is_router;
 }
 
 void forward(struct router *r, struct arrival *a)
@@ -577,7 +628,7 @@ void forward(struct router *r, struct arrival *a)
         a->delivery->is_forwarding = true;
         a->delivery->resend = (a->msg.ra.flags & AMQP_RA_RESEND_RELEASED) != 0;
     }
-    if (to && !is_second_copy(r, a, to)) {
+    if (to && !is_second_copy(r, a, to) && !is_overfull(r, a)) {
         if (!a->delivery)
             forward_number(r, a, to);
         count_direction(r, a, to);
@@ -624,15 +675,32 @@ void forward_again(struct delivery *d)
     forward(r, &a);
 }
 
+// Does the best next hop towards another router's consumer have room for it?
+static bool may_leave(struct router *r, struct address *to, struct delivery *d)
+{
+    struct arrival a = {.link = d->in, .delivery = d, .ingress = d->ingress};
+    uint32_t value;
+
+    return pick_remote(r, to, &a, true, &value) && value < LINK_CAPACITY;
+}
+
 void forward_waiting(struct router *r, struct address *a)
 {
     uint32_t count = a->waiting_count;
 
-    (void)r;
     list_for_each (node, &a->consumers)
         address_serve(list_entry(node, struct router_link, on_address));
+    while (a->treatment == ROUTER_BALANCED && a->remote_count > 0 && count-- > 0 &&
+           a->waiting_count > 0) {
+        struct outgoing *o = list_entry(a->waiting.next, struct outgoing, on_link);
+
+        if (!may_leave(r, a, o->delivery))
+            break;
+        outgoing_lost(o);
+    }
     if (a->consumer_count > 0)
         return;
+    count = a->waiting_count;
     // Each may come back here if there is still no other way, so this is one pass.
     while (count-- > 0 && a->waiting_count > 0) {
         struct outgoing *o = list_entry(a->waiting.next, struct outgoing, on_link);

@@ -19,8 +19,7 @@ TEST(a_sender_has_credit_only_while_there_is_somebody_to_send_to)
     struct client *a, *b;
     int s, l;
 
-    net_begin(&n);
-    net_router(&n, "R", ROUTER_INTERIOR);
+    net_of_one(&n);
     a = client_of(&n, n.routers[0]);
     b = client_of(&n, n.routers[0]);
     s = sender(a, "closest/a");
@@ -56,8 +55,7 @@ TEST(an_outcome_reaches_the_sender_with_its_meaning)
         struct net n;
         struct client *a, *b;
 
-        net_begin(&n);
-        net_router(&n, "R", ROUTER_INTERIOR);
+        net_of_one(&n);
         a = client_of(&n, n.routers[0]);
         b = client_of(&n, n.routers[0]);
         b->outcome = rows[i].outcome;
@@ -74,8 +72,7 @@ TEST(an_anonymous_sender_without_a_destination_hears_it)
     struct client *a;
     int s;
 
-    net_begin(&n);
-    net_router(&n, "R", ROUTER_INTERIOR);
+    net_of_one(&n);
     a = client_of(&n, n.routers[0]);
     s = sender(a, NULL);
     CHECK_EQ(amqp_link_credit(a->links[s]), 250);
@@ -93,8 +90,7 @@ TEST(a_link_to_an_unavailable_address_is_refused)
     struct net n;
     struct client *a;
 
-    net_begin(&n);
-    net_router(&n, "R", ROUTER_INTERIOR);
+    net_of_one(&n);
     a = client_of(&n, n.routers[0]);
     sender(a, "nowhere/x");
     receiver(a, "nowhere/x", 1);
@@ -133,8 +129,7 @@ TEST(closest_takes_local_consumers_in_turn)
     struct client *a, *b[3];
     int s;
 
-    net_begin(&n);
-    net_router(&n, "R", ROUTER_INTERIOR);
+    net_of_one(&n);
     a = client_of(&n, n.routers[0]);
     for (int i = 0; i < 3; i++) {
         b[i] = client_of(&n, n.routers[0]);
@@ -153,8 +148,7 @@ TEST(balanced_gives_to_the_consumer_with_the_fewest_unsettled)
     struct client *a, *fast, *slow;
     int s;
 
-    net_begin(&n);
-    net_router(&n, "R", ROUTER_INTERIOR);
+    net_of_one(&n);
     a = client_of(&n, n.routers[0]);
     fast = client_of(&n, n.routers[0]);
     slow = client_of(&n, n.routers[0]);
@@ -180,8 +174,7 @@ TEST(a_message_waits_for_the_first_consumer_that_has_credit)
     struct client *a, *b, *c;
     int s, l;
 
-    net_begin(&n);
-    net_router(&n, "R", ROUTER_INTERIOR);
+    net_of_one(&n);
     a = client_of(&n, n.routers[0]);
     b = client_of(&n, n.routers[0]);
     c = client_of(&n, n.routers[0]);
@@ -204,8 +197,7 @@ TEST(what_waits_goes_back_when_the_last_consumer_goes)
     struct client *a, *b;
     int s;
 
-    net_begin(&n);
-    net_router(&n, "R", ROUTER_INTERIOR);
+    net_of_one(&n);
     a = client_of(&n, n.routers[0]);
     b = client_of(&n, n.routers[0]);
     b->holds = true;
@@ -236,8 +228,7 @@ TEST(multicast_gives_each_consumer_a_copy_and_the_sender_the_combined_outcome)
         struct net n;
         struct client *a, *b, *c;
 
-        net_begin(&n);
-        net_router(&n, "R", ROUTER_INTERIOR);
+        net_of_one(&n);
         a = client_of(&n, n.routers[0]);
         b = client_of(&n, n.routers[0]);
         c = client_of(&n, n.routers[0]);
@@ -259,8 +250,7 @@ TEST(a_pre_settled_message_is_told_no_outcome)
     struct client *a, *b;
     int s;
 
-    net_begin(&n);
-    net_router(&n, "R", ROUTER_INTERIOR);
+    net_of_one(&n);
     a = client_of(&n, n.routers[0]);
     b = client_of(&n, n.routers[0]);
     receiver(b, "closest/a", 10);
@@ -271,13 +261,52 @@ TEST(a_pre_settled_message_is_told_no_outcome)
     net_end(&n);
 }
 
+// The budget is the router's; whoever sends beyond it gets no more window, whatever credit it has.
+TEST(beyond_what_may_be_stored_senders_wait_and_when_it_is_gone_they_go_on)
+{
+    enum { BUDGET = 50000, SIZE = 1000, WINDOW_FRAMES = 128 };
+    static char body[SIZE + 1];
+    struct router_stats stats;
+    struct client *a[2], *b;
+    struct router *r;
+    struct net n;
+    int s[2], l, sent[2] = {0, 0};
+
+    net_begin(&n);
+    r = net_router(&n, "R", ROUTER_INTERIOR);
+    r->stored_max = BUDGET;
+    memset(body, 'b', SIZE);
+    b = client_of(&n, r);
+    b->is_stingy = true;
+    l = receiver(b, "closest/x", 0);
+    for (int i = 0; i < 2; i++) {
+        a[i] = client_of(&n, r);
+        s[i] = sender(a[i], "closest/x");
+        while (sent[i] < 250 && can_send(a[i], s[i])) {
+            send_text(a[i], s[i], NULL, body);
+            sent[i]++;
+        }
+    }
+    CHECK(sent[0] >= BUDGET / SIZE && sent[0] <= BUDGET / SIZE + WINDOW_FRAMES);
+    CHECK(sent[1] <= WINDOW_FRAMES); // the budget was used up when it began
+    CHECK(amqp_link_credit(a[1]->links[s[1]]) > 0);
+    router_stats(r, &stats);
+    CHECK(stats.stored_bytes < (BUDGET + 2 * WINDOW_FRAMES * SIZE) * 2);
+    grant(b, l, 1000);
+    CHECK_EQ(b->received, sent[0] + sent[1]);
+    for (int i = 0; i < 2; i++)
+        for (int more = 0; more < 300; more++)
+            send_text(a[i], s[i], NULL, body);
+    CHECK_EQ(b->received, sent[0] + sent[1] + 600);
+    net_end(&n);
+}
+
 TEST(a_dynamic_address_takes_answers)
 {
     struct net n;
     struct client *a, *b;
 
-    net_begin(&n);
-    net_router(&n, "R", ROUTER_INTERIOR);
+    net_of_one(&n);
     a = client_of(&n, n.routers[0]);
     b = client_of(&n, n.routers[0]);
     receiver(a, NULL, 10);
@@ -297,8 +326,7 @@ TEST(annotations_of_a_client_are_dropped_where_they_are_to_be_stripped)
     struct client *a, *b, *c;
     int s;
 
-    net_begin(&n);
-    net_router(&n, "R", ROUTER_INTERIOR);
+    net_of_one(&n);
     a = client_of(&n, n.routers[0]);
     b = client_of(&n, n.routers[0]);
     c = client_of(&n, n.routers[0]);
@@ -377,8 +405,7 @@ TEST(malformed_annotations_are_rejected_and_the_link_lives_on)
     struct client *a, *b;
     int s;
 
-    net_begin(&n);
-    net_router(&n, "R", ROUTER_INTERIOR);
+    net_of_one(&n);
     a = client_of(&n, n.routers[0]);
     b = client_of(&n, n.routers[0]);
     receiver(b, "closest/a", 100);
@@ -502,7 +529,29 @@ TEST(balanced_weighs_cost_against_what_is_outstanding)
     net_end(&n);
 }
 
-TEST(multicast_reaches_everybody_once_in_a_ring)
+TEST(balanced_messages_that_wait_here_go_where_a_consumer_appears)
+{
+    struct net n;
+    struct client *a, *near, *far;
+    int s;
+
+    line(&n);
+    a = client_of(&n, n.routers[0]);
+    near = client_of(&n, n.routers[0]);
+    near->is_stingy = near->holds = true;
+    receiver(near, "b/a", 5);
+    s = sender(a, "b/a");
+    send_many(a, s, NULL, 8);
+    CHECK_HEARD(near, "got(0) got(1) got(2) got(3) got(4)");
+    far = client_of(&n, n.routers[2]);
+    receiver(far, "b/a", 10);
+    net_pass(&n, 2000);
+    CHECK_HEARD(far, "got(5) got(6) got(7)"); // in their order
+    CHECK_HEARD(a, "accepted accepted accepted");
+    net_end(&n);
+}
+
+static void reaches_everybody_once_in_a_ring(enum router_treatment treatment)
 {
     struct net n;
     struct client *a, *at[4];
@@ -520,6 +569,8 @@ TEST(multicast_reaches_everybody_once_in_a_ring)
         receiver(at[i], "mc/x", 100);
     }
     net_pass(&n, 2000);
+    for (int i = 0; i < 4; i++)
+        address_find(n.routers[i], STR("mc/x"))->treatment = treatment;
     s = sender(a, "mc/x");
     send_many(a, s, NULL, 10);
     for (int i = 0; i < 4; i++)
@@ -527,6 +578,13 @@ TEST(multicast_reaches_everybody_once_in_a_ring)
     CHECK_HEARD(a, "accepted accepted accepted accepted accepted accepted accepted accepted "
                    "accepted accepted");
     net_end(&n);
+}
+
+// A flood's copies meet; their numbers tell that they are the same.
+TEST(multicast_reaches_everybody_once_in_a_ring)
+{
+    reaches_everybody_once_in_a_ring(ROUTER_MULTICAST);
+    reaches_everybody_once_in_a_ring(ROUTER_FLOOD);
 }
 
 TEST(what_a_lost_router_may_have_seen_is_modified_and_what_it_cannot_is_released)
@@ -555,7 +613,8 @@ TEST(what_a_lost_router_may_have_seen_is_modified_and_what_it_cannot_is_released
 }
 
 // Begins a message and leaves it open.
-static struct amqp_delivery *begin_stream(struct client *c, int link, const char *to, size_t len)
+static struct amqp_delivery *begin_settled(struct client *c, int link, const char *to, size_t len,
+                                           bool settled)
 {
     char *body = xcalloc(1, len + 1);
     struct amqp_delivery *d;
@@ -568,12 +627,17 @@ static struct amqp_delivery *begin_stream(struct client *c, int link, const char
     put_message(&w, NULL, to, body);
     part = (struct iovec){w.buf, w.len - 1};
     CHECK(can_send(c, link));
-    d = amqp_delivery_begin(c->links[link], false, 0, NULL);
+    d = amqp_delivery_begin(c->links[link], settled, 0, NULL);
     CHECK_EQ(amqp_delivery_write(d, &part, 1, false, &done), w.len - 1);
     net_run(c->net);
     amqp_writer_fini(&w);
     free(body);
     return d;
+}
+
+static struct amqp_delivery *begin_stream(struct client *c, int link, const char *to, size_t len)
+{
+    return begin_settled(c, link, to, len, false);
 }
 
 static void end_stream(struct client *c, struct amqp_delivery *d)
@@ -583,6 +647,76 @@ static void end_stream(struct client *c, struct amqp_delivery *d)
 
     CHECK_EQ(amqp_delivery_write(d, &part, 1, true, &done), 1);
     net_run(c->net);
+}
+
+// Its sender was held because too much of it was stored; what is still to come interests nobody,
+// but the rest of the session waits behind it.
+TEST(a_stream_whose_consumer_left_comes_to_its_end)
+{
+    static uint8_t block[64 * 1024];
+    struct iovec part = {block, sizeof(block)};
+    struct client *a, *b;
+    struct amqp_delivery *d;
+    struct net n;
+    bool done;
+    int s;
+
+    net_begin(&n);
+    net_router(&n, "A", ROUTER_INTERIOR);
+    a = client_of(&n, n.routers[0]);
+    b = client_of(&n, n.routers[0]);
+    receiver(b, "x", 0);
+    s = sender(a, "x");
+    d = begin_settled(a, s, NULL, 900 * 1024, true);
+    client_end(b);
+    for (int i = 0; i < 64; i++) {
+        CHECK_EQ(amqp_delivery_write(d, &part, 1, i == 63, &done), sizeof(block));
+        net_run(&n);
+    }
+    CHECK(done);
+    b = client_of(&n, n.routers[0]);
+    receiver(b, "x", 10);
+    send_text(a, s, NULL, "next");
+    CHECK_HEARD(b, "got(next)");
+    net_end(&n);
+}
+
+// The existing router would use its link no more.
+TEST(a_stream_of_another_router_is_settled_when_it_has_ended)
+{
+    struct router_conn_opts edge = net_conn_opts(ROUTER_ROLE_EDGE, true, 1);
+    struct client *e, *c;
+    struct amqp_delivery *d;
+    struct net n;
+    int s;
+
+    net_begin(&n);
+    net_router(&n, "A", ROUTER_INTERIOR);
+    e = client_as(&n, n.routers[0], &edge, "E");
+    e->goes_on = true;
+    s = sender(e, NULL);
+    for (int is_taken_back = 0; is_taken_back < 2; is_taken_back++) {
+        c = client_of(&n, n.routers[0]);
+        receiver(c, "x", 10);
+        d = begin_stream(e, s, "x", 700 * 1024);
+        client_end(c);
+        CHECK_HEARD(e, "modified");
+        CHECK(!e->was_settled);
+        if (is_taken_back) {
+            amqp_delivery_abort(d);
+            net_run(&n);
+            CHECK_HEARD(e, "");
+            continue;
+        }
+        end_stream(e, d);
+        CHECK_HEARD(e, "modified");
+        CHECK(e->was_settled);
+    }
+    c = client_of(&n, n.routers[0]);
+    receiver(c, "x", 10);
+    send_text(e, s, "x", "next");
+    CHECK_HEARD(c, "got(next)");
+    net_end(&n);
 }
 
 TEST(a_stream_is_passed_on_before_it_has_ended)
@@ -603,6 +737,26 @@ TEST(a_stream_is_passed_on_before_it_has_ended)
     end_stream(a, d);
     CHECK_EQ(c->received, 1);
     CHECK_HEARD(a, "accepted");
+    net_end(&n);
+}
+
+TEST(a_stream_whose_sender_leaves_with_its_end_is_settled_at_every_hop)
+{
+    struct net n;
+    struct client *a, *c;
+    struct amqp_delivery *d;
+
+    line(&n);
+    a = client_of(&n, n.routers[0]);
+    c = client_of(&n, n.routers[2]);
+    receiver(c, "closest/x", 10);
+    net_pass(&n, 2000);
+    d = begin_stream(a, sender(a, "closest/x"), NULL, 200000);
+    amqp_delivery_settle_with_end(d);
+    end_stream(a, d);
+    CHECK_EQ(c->received, 1);
+    CHECK(strstr(heard(c), " settled)"));
+    CHECK_HEARD(a, "");
     net_end(&n);
 }
 
@@ -706,16 +860,22 @@ TEST_MAIN(CASE(a_sender_has_credit_only_while_there_is_somebody_to_send_to),
           CASE(a_message_waits_for_the_first_consumer_that_has_credit),
           CASE(what_waits_goes_back_when_the_last_consumer_goes),
           CASE(multicast_gives_each_consumer_a_copy_and_the_sender_the_combined_outcome),
-          CASE(a_pre_settled_message_is_told_no_outcome), CASE(a_dynamic_address_takes_answers),
+          CASE(a_pre_settled_message_is_told_no_outcome),
+          CASE(beyond_what_may_be_stored_senders_wait_and_when_it_is_gone_they_go_on),
+          CASE(a_dynamic_address_takes_answers),
           CASE(annotations_of_a_client_are_dropped_where_they_are_to_be_stripped),
           CASE(stripped_annotations_are_not_told_to_other_routers_either),
           CASE(malformed_annotations_are_rejected_and_the_link_lives_on),
           CASE(a_message_goes_two_hops_and_its_outcome_comes_back),
           CASE(closest_prefers_near_consumers_and_among_equals_takes_turns),
           CASE(balanced_weighs_cost_against_what_is_outstanding),
+          CASE(balanced_messages_that_wait_here_go_where_a_consumer_appears),
           CASE(multicast_reaches_everybody_once_in_a_ring),
           CASE(what_a_lost_router_may_have_seen_is_modified_and_what_it_cannot_is_released),
+          CASE(a_stream_whose_consumer_left_comes_to_its_end),
+          CASE(a_stream_of_another_router_is_settled_when_it_has_ended),
           CASE(a_stream_is_passed_on_before_it_has_ended),
+          CASE(a_stream_whose_sender_leaves_with_its_end_is_settled_at_every_hop),
           CASE(a_stream_that_breaks_off_is_taken_back_at_the_other_end),
           CASE(streams_that_are_released_halfway_leave_their_links_usable),
           CASE(the_local_and_topological_forms_reach_the_routers_they_name),

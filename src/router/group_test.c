@@ -77,6 +77,47 @@ static void end_stream(struct client *c, struct amqp_delivery *d)
     net_run(c->net);
 }
 
+// Under load what was said on the one connection may be read long after what was said on the other.
+TEST(a_neighbour_whose_streams_flow_is_alive_though_its_hello_is_late)
+{
+    static uint8_t bytes[10];
+    struct iovec part = {bytes, sizeof(bytes)};
+    bool done;
+
+    for (int flows = 0; flows < 2; flows++) {
+        struct pair p;
+        struct wire *control, late;
+        struct client *ends[2];
+        struct amqp_delivery *d[2];
+        struct router_stats s;
+
+        begin(&p);
+        control = join(&p, ROUTER_ROLE_INTER_ROUTER, 0);
+        join(&p, ROUTER_ROLE_INTER_ROUTER_DATA, 0);
+        net_pass(&p.net, 500);
+        ends[0] = client_of(&p.net, p.a);
+        ends[1] = client_of(&p.net, p.b);
+        receiver(ends[0], "at/a", 10);
+        receiver(ends[1], "at/b", 10);
+        net_pass(&p.net, 500);
+        d[0] = send_stream(ends[0], sender(ends[0], "at/b"));
+        d[1] = send_stream(ends[1], sender(ends[1], "at/a"));
+        late = *control;
+        *control = (struct wire){0};
+        for (int ms = 0; ms < 2000; ms += 50) {
+            for (int i = 0; flows && i < 2; i++)
+                CHECK_EQ(amqp_delivery_write(d[i], &part, 1, false, &done), sizeof(bytes));
+            net_pass(&p.net, 50);
+        }
+        router_stats(p.a, &s);
+        CHECK_EQ(s.nodes, flows ? 2 : 1);
+        router_stats(p.b, &s);
+        CHECK_EQ(s.nodes, flows ? 2 : 1);
+        *control = late;
+        net_end(&p.net);
+    }
+}
+
 TEST(data_connections_carry_the_streams_and_nothing_else)
 {
     struct pair p;
@@ -214,7 +255,8 @@ TEST(certificate_below_the_oldest_valid_ordinal_ends_its_connection)
     net_end(&p.net);
 }
 
-TEST_MAIN(CASE(data_connections_carry_the_streams_and_nothing_else),
+TEST_MAIN(CASE(a_neighbour_whose_streams_flow_is_alive_though_its_hello_is_late),
+          CASE(data_connections_carry_the_streams_and_nothing_else),
           CASE(data_connection_of_another_generation_or_group_is_not_used),
           CASE(newer_generation_takes_over_and_the_old_one_goes_when_its_work_is_done),
           CASE(equal_or_older_generation_is_dropped),

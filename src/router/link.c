@@ -14,13 +14,14 @@ void link_init(struct router_link *l, struct router_conn *c, enum link_kind kind
     l->capacity = c->link_capacity;
     l->id = c->router->next_id++;
     l->priority = PRIORITY_DEFAULT;
+    l->dry_since = c->router->now;
     list_init(&l->on_address);
-    list_init(&l->on_idle);
+    list_init(&l->on_idle); // or `on_lagging`
     list_init(&l->on_stalled);
-    list_init(&l->deliveries);
-    list_init(&l->queue);
+    list_init(&l->queue); // or `deliveries`, in the same place
     list_init(&l->sent);
-    list_init(&l->moved);
+    if (is_out)
+        list_init(&l->moved);
     list_append(&c->links, &l->on_conn);
     c->router->link_count += c->role != ROUTER_ROLE_SHARD;
 }
@@ -149,7 +150,7 @@ void link_attached(struct router_conn *c, struct amqp_link *al)
 
 void link_refill(struct router_link *l)
 {
-    if (!l->amqp || l->is_out)
+    if (!l->amqp || l->is_out || l->is_leaving)
         return;
     if (l->address && l->kind == LINK_ENDPOINT && !address_has_destination(l->address))
         return;
@@ -160,6 +161,15 @@ void link_refill(struct router_link *l)
         amqp_link_grant(l->amqp, l->capacity - standing);
         conn_mark(l->conn);
     }
+    link_note_credit(l);
+}
+
+void link_note_credit(struct router_link *l)
+{
+    if (!l->amqp || amqp_link_credit(l->amqp) > 0)
+        l->dry_since = MONO_NEVER;
+    else if (l->dry_since.ns == MONO_NEVER.ns)
+        l->dry_since = l->conn->router->now;
 }
 
 void link_stall(struct router_link *l)
@@ -216,18 +226,22 @@ void link_detached(struct router_link *l)
     address_remove_link(r, l);
     network_link_down(l);
     edge_link_down(l);
-    while ((node = list_pop(&l->deliveries)) != NULL)
+    while (!l->is_out && (node = list_pop(&l->deliveries)) != NULL)
         delivery_in_lost(list_entry(node, struct delivery, on_link));
     while ((node = list_pop(&l->sent)) != NULL)
         outgoing_lost(list_entry(node, struct outgoing, on_link));
-    while ((node = list_pop(&l->queue)) != NULL)
+    while (l->is_out && (node = list_pop(&l->queue)) != NULL)
         outgoing_lost(list_entry(node, struct outgoing, on_link));
-    while ((node = list_pop(&l->moved)) != NULL)
+    while (l->is_out && (node = list_pop(&l->moved)) != NULL)
         list_entry(node, struct outgoing, on_moved)->moved = NULL;
     list_remove(&l->on_stalled);
+    list_remove(&l->on_lagging);
     r->link_count -= l->conn->role != ROUTER_ROLE_SHARD;
-    free(l->memo);
-    free(l->target);
+    counts_free(l);
+    if (!l->is_out) {
+        free(l->memo);
+        free(l->target);
+    }
     free(l);
 }
 

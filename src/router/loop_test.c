@@ -71,6 +71,37 @@ TEST(multicast_goes_where_its_ingress_and_its_trace_allow)
     }
 }
 
+// As the network tells it, for it cannot be configured.
+TEST(a_flood_goes_wherever_its_trace_does_not_say_it_has_been)
+{
+    static const struct {
+        const char *why, *ingress, *passed;
+        bool got[3];
+    } rows[] = {
+        {"from here", NULL, NULL, {true, true, true}},
+        {"from A", "0/A", "0/A", {false, true, true}},
+        {"from A, and not by the way that leads here", "0/A", NULL, {true, true, true}},
+        {"from A, but it passed C", "0/A", "0/C", {true, true, false}},
+        {"from nobody we know", "0/Z", "0/Z", {true, true, true}},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct line l;
+
+        begin(&l);
+        for (int j = 0; j < 3; j++) {
+            struct address *a = address_find(l.net.routers[j], STR("mc/x"));
+
+            CHECK(a);
+            a->treatment = ROUTER_FLOOD;
+        }
+        send_with(&l, rows[i].ingress, rows[i].passed, "mc/x");
+        for (int j = 0; j < 3; j++)
+            CHECK_EQ_FOR(rows[i].why, l.at[j]->received, rows[i].got[j]);
+        net_end(&l.net);
+    }
+}
+
 TEST(anycast_looks_at_its_ingress_and_not_at_its_trace)
 {
     static const struct {
@@ -93,5 +124,38 @@ TEST(anycast_looks_at_its_ingress_and_not_at_its_trace)
     }
 }
 
-TEST_MAIN(CASE(multicast_goes_where_its_ingress_and_its_trace_allow),
+TEST(long_annotations_are_passed_on_whole_and_too_long_ones_are_refused)
+{
+    static const struct {
+        size_t len;
+        const char *peer, *seen;
+    } rows[] = {
+        {1000, "accepted", "got(m) ra(flags=0 to= ingress=0/A trace=3 mesh=)"},
+        {40000, "accepted", "got(m) ra(flags=0 to= ingress=0/A trace=3 mesh=)"},
+        {50000, "rejected(amqp:invalid-field)", ""},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct router_conn_opts keeps = net_conn_opts(ROUTER_ROLE_NORMAL, true, 1);
+        char *passed = xcalloc(1, rows[i].len + 1);
+        struct client *c;
+        struct line l;
+
+        begin(&l);
+        keeps.strip_out = false;
+        c = client_as(&l.net, l.net.routers[2], &keeps, "client");
+        receiver(c, "closest/kept", 10);
+        net_pass(&l.net, 1000);
+        memset(passed, 'x', rows[i].len);
+        send_with(&l, "0/A", passed, "closest/kept");
+        CHECK_HEARD(c, rows[i].seen);
+        CHECK_HEARD(l.peer, rows[i].peer);
+        free(passed);
+        net_end(&l.net);
+    }
+}
+
+TEST_MAIN(CASE(a_flood_goes_wherever_its_trace_does_not_say_it_has_been),
+          CASE(long_annotations_are_passed_on_whole_and_too_long_ones_are_refused),
+          CASE(multicast_goes_where_its_ingress_and_its_trace_allow),
           CASE(anycast_looks_at_its_ingress_and_not_at_its_trace))

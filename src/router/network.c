@@ -152,15 +152,15 @@ static void opened_control(struct router_conn *c)
         return;
     n->control_in = open_link(c, conn_endpoint_session(c), LINK_CONTROL, false, CAPABILITY_CONTROL);
     n->control_out = open_link(c, conn_endpoint_session(c), LINK_CONTROL, true, CAPABILITY_CONTROL);
-    for (uint8_t p = 0; p < PRIORITY_COUNT; p++) {
+    for (int p = 0; p < PRIORITY_COUNT; p++) {
         struct amqp_session *s = amqp_session_begin(c->amqp, c->window);
         struct router_link *in = open_link(c, s, LINK_DATA, false, CAPABILITY_DATA);
         struct router_link *out = open_link(c, s, LINK_DATA, true, CAPABILITY_DATA);
 
         if (in)
-            in->priority = p;
+            in->priority = (uint8_t)p;
         if (out)
-            out->priority = p;
+            out->priority = (uint8_t)p;
         n->data_out[p] = out;
     }
     n->data_in_count = n->data_out_count = PRIORITY_COUNT;
@@ -322,7 +322,7 @@ void network_link_down(struct router_link *l)
 {
     struct neighbour *n = l->conn->neighbour;
 
-    if (!list_empty(&l->on_idle)) {
+    if (l->kind == LINK_STREAM && !list_empty(&l->on_idle)) {
         list_remove(&l->on_idle);
         l->conn->idle_stream_count--;
     }
@@ -352,37 +352,64 @@ void network_conn_lost(struct router_conn *c)
 
 // --------------------------------------------------------------------------------------- streams
 
-// The connection for the next streaming link: the data connections of the group in turn.
-static struct router_conn *stream_conn(struct neighbour *n)
+// A stream that stands still must hold up nobody else. Its session's window is what holds it, so it
+// has a session of its own. One that is never held, as its sender watches a window of its own,
+// shares a session with others of the kind where the peer knows that too: half of what an idle TCP
+// connection took were sessions.
+static struct router_link *open_stream(struct router_conn *c, bool is_shared)
 {
-    struct list *node = n->conn->trunks ? list_pop(&n->data_conns) : NULL;
+    struct amqp_session *s = is_shared ? c->shared_session : NULL;
+    struct router_link *l;
 
-    if (!node)
-        return n->conn;
-    list_append(&n->data_conns, node);
-    return list_entry(node, struct router_conn, on_group);
+    if (s && amqp_session_is_ended(s)) {
+        amqp_session_end(s);
+        s = NULL;
+    }
+    if (!s || c->shared_count >= STREAMS_SHARE) {
+        s = amqp_session_begin(c->amqp, c->window);
+        if (is_shared) {
+            c->shared_session = s;
+            c->shared_count = 0;
+        }
+    }
+    l = open_link(c, s, LINK_STREAM, true,
+                  c->role == ROUTER_ROLE_INTER_ROUTER ? CAPABILITY_DATA : NULL);
+    if (l) {
+        l->is_shared = is_shared;
+        c->shared_count += is_shared;
+    }
+    return l;
 }
 
-// A free streaming link, or a new one on a session of its own, so that a stream which stands still
-// holds up nobody else. NULL when the peer does not take them or there are too many.
-struct router_link *network_conn_stream_link(struct router_conn *c)
+// A free streaming link, or a new one. NULL when the peer does not take them or there are too many.
+struct router_link *network_conn_stream_link(struct router_conn *c, bool no_hold)
 {
-    struct list *node = c->idle_streams.prev;
+    bool is_shared = no_hold && c->is_ours;
+    struct list *node = c->idle_streams[is_shared].prev;
 
-    if (node != &c->idle_streams) {
+    if (node != &c->idle_streams[is_shared]) {
         list_remove(node);
         c->idle_stream_count--;
         return list_entry(node, struct router_link, on_idle);
     }
-    if (!c->takes_streams)
-        return NULL;
-    return open_link(c, amqp_session_begin(c->amqp, c->window), LINK_STREAM, true,
-                     c->role == ROUTER_ROLE_INTER_ROUTER ? CAPABILITY_DATA : NULL);
+    return c->takes_streams ? open_stream(c, is_shared) : NULL;
 }
 
-struct router_link *network_stream_link(struct neighbour *n)
+// On the data connections of the group in turn, and where those have no session left, on the first
+// connection.
+struct router_link *network_stream_link(struct neighbour *n, bool no_hold)
 {
-    return network_conn_stream_link(stream_conn(n));
+    struct list tried, *node;
+    struct router_link *l = NULL;
+
+    list_init(&tried);
+    while (!l && n->conn->trunks && (node = list_pop(&n->data_conns)) != NULL) {
+        list_append(&tried, node);
+        l = network_conn_stream_link(list_entry(node, struct router_conn, on_group), no_hold);
+    }
+    while ((node = list_pop(&tried)) != NULL)
+        list_append(&n->data_conns, node);
+    return l ? l : network_conn_stream_link(n->conn, no_hold);
 }
 
 void network_stream_done(struct router_link *l)
@@ -392,7 +419,7 @@ void network_stream_done(struct router_link *l)
     if (!l->amqp || !list_empty(&l->on_idle) || l->queue_count > 0 || c->is_closed)
         return;
     l->idle_since = c->router->now;
-    list_append(&c->idle_streams, &l->on_idle);
+    list_append(&c->idle_streams[l->is_shared], &l->on_idle);
     c->idle_stream_count++;
     network_stream_unused(l);
     c->router->scrub_at = mono_min(c->router->scrub_at, mono_add_ms(c->router->now, SCRUB_MS));
@@ -408,37 +435,45 @@ void network_stream_unused(struct router_link *l)
         list_append(&c->router->surplus, &c->on_surplus);
 }
 
+// Its session ends with the last link on it.
 static void close_stream(struct router_link *l)
 {
     struct amqp_session *s = amqp_link_session(l->amqp);
+    struct router_conn *c = l->conn;
 
     link_close(l, NULL, NULL);
-    amqp_session_end(s); // it had one of its own
+    if (amqp_session_has_links(s))
+        return;
+    if (c->shared_session == s)
+        c->shared_session = NULL;
+    amqp_session_end(s);
+}
+
+// Closes what is idle and settled of one list, the longest idle first: until few enough are left,
+// or, to scrub, those that have been idle for long.
+static void close_streams(struct router_conn *c, const struct list *idle, bool is_scrub)
+{
+    list_for_each (node, idle) {
+        struct router_link *l = list_entry(node, struct router_link, on_idle);
+
+        if (is_scrub ? mono_before(c->router->now, mono_add_ms(l->idle_since, STREAM_LINK_IDLE_MS))
+                     : c->idle_stream_count <= STREAM_LINKS_KEPT)
+            return;
+        if (l->sent_count == 0)
+            close_stream(l);
+    }
 }
 
 static void trim_streams(struct router_conn *c)
 {
-    list_for_each (node, &c->idle_streams) {
-        struct router_link *l = list_entry(node, struct router_link, on_idle);
-
-        if (c->idle_stream_count <= STREAM_LINKS_KEPT)
-            return;
-        if (l->sent_count == 0)
-            close_stream(l);
-    }
+    close_streams(c, &c->idle_streams[0], false);
+    close_streams(c, &c->idle_streams[1], false);
 }
 
-// The longest idle stand first.
 static void scrub_streams(struct router_conn *c)
 {
-    list_for_each (node, &c->idle_streams) {
-        struct router_link *l = list_entry(node, struct router_link, on_idle);
-
-        if (mono_before(c->router->now, mono_add_ms(l->idle_since, STREAM_LINK_IDLE_MS)))
-            return;
-        if (l->sent_count == 0)
-            close_stream(l);
-    }
+    close_streams(c, &c->idle_streams[0], true);
+    close_streams(c, &c->idle_streams[1], true);
 }
 
 static bool is_idle(const struct router_conn *c)
@@ -446,7 +481,7 @@ static bool is_idle(const struct router_conn *c)
     list_for_each (node, &c->links) {
         const struct router_link *l = list_entry(node, struct router_link, on_conn);
 
-        if (!list_empty(&l->deliveries) || l->sent_count > 0 || l->queue_count > 0)
+        if (l->is_out ? l->sent_count > 0 || l->queue_count > 0 : !list_empty(&l->deliveries))
             return false;
     }
     return true;
@@ -474,6 +509,7 @@ void network_tick(struct router *r)
     for (uint32_t i = 0; i < r->neighbour_count; i++)
         if (r->neighbours[i])
             is_waiting = retire_older(r->neighbours[i]) || is_waiting;
+    is_waiting = edge_retire(r) || is_waiting;
     list_for_each (node, &r->conns) {
         struct router_conn *c = list_entry(node, struct router_conn, on_router);
 
@@ -499,7 +535,7 @@ void network_trim_streams(struct router *r)
 
 void network_alive(struct router_conn *c)
 {
-    if (c->neighbour && c->neighbour->conn == c && c->neighbour->is_up)
+    if (c->neighbour && c->neighbour->is_up)
         routing_link_alive(c->router->routing, c->neighbour->number, c->router->now);
 }
 
@@ -596,7 +632,7 @@ static void routing_event(struct router *r, const struct routing_event *ev)
 
     switch (ev->type) {
     case ROUTING_EV_NODE_GONE:
-        once_forget(r, ev->node);
+        once_forget(r, ev->node, id);
         r->node_generation++;
         break;
     case ROUTING_EV_ROUTES:

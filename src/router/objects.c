@@ -21,7 +21,7 @@ struct row {
 
 static void set(struct row *row, const char *attr, struct amqp_val *take)
 {
-    for (int i = 0; row->type->attrs[i].name && i < ROW_MAX; i++) {
+    for (int i = 0; i < ROW_MAX && row->type->attrs[i].name; i++) {
         if (strcmp(row->type->attrs[i].name, attr) == 0) {
             amqp_val_free(row->values[i]);
             row->values[i] = take;
@@ -161,6 +161,20 @@ static uint64_t summed(const struct router *r, const struct address *a, size_t c
     return sum;
 }
 
+// By the number of the neighbour that they went through.
+static struct amqp_val *transit_outstanding(const struct router *r, const struct address *a)
+{
+    struct amqp_val *list = NULL;
+
+    if (a->treatment != ROUTER_BALANCED || !a->outstanding)
+        return NULL;
+    list = amqp_val_list();
+    for (uint32_t i = 0; i < r->neighbour_count; i++)
+        amqp_val_append(list,
+                        amqp_val_long(i < a->outstanding_size ? (int64_t)a->outstanding[i] : 0));
+    return list;
+}
+
 static void each_address(void *user, mgmt_emit *emit, void *to)
 {
     const struct router *r = user;
@@ -190,10 +204,11 @@ static void each_address(void *user, mgmt_emit *emit, void *to)
         set_count(&row, "deliveriesIngressRouteContainer", 0);
         set_count(&row, "deliveriesEgressInterNetwork", 0);
         set_count(&row, "deliveriesIngressInterNetwork", 0);
+        set(&row, "transitOutstanding", transit_outstanding(r, a));
         set_count(&row, "trackedDeliveries", a->delivery_refs);
         set_int(&row, "priority", a->priority);
         set_count(&row, "deliveriesRedirectedToFallback", 0);
-        set_bool(&row, "watch", false);
+        set_bool(&row, "watch", !list_empty(&a->watches));
         if (!tell(&row, emit, to))
             return;
     }
@@ -222,8 +237,9 @@ static const char *link_kind_name(const struct router_link *l)
     return "endpoint";
 }
 
-static void link_row(struct row *row, const struct router_link *l)
+static void link_row(struct row *row, const struct router *hub, const struct router_link *l)
 {
+    const struct link_counts *counts = link_counts(l);
     char id[32], conn_id[32];
 
     snprintf(id, sizeof(id), "%" PRIu64, l->id);
@@ -240,20 +256,21 @@ static void link_row(struct row *row, const struct router_link *l)
     set_count(row, "deliveryCount", l->delivery_count);
     set_text(row, "connectionId", conn_id);
     set_text(row, "operStatus", l->is_attached ? "up" : "down");
-    set_count(row, "presettledCount", l->presettled);
-    set_count(row, "droppedPresettledCount", l->dropped_presettled);
-    set_count(row, "acceptedCount", l->accepted);
-    set_count(row, "rejectedCount", l->rejected);
-    set_count(row, "releasedCount", l->released);
-    set_count(row, "modifiedCount", l->modified);
-    set_count(row, "deliveriesDelayed1Sec", 0);
-    set_count(row, "deliveriesDelayed10Sec", 0);
-    set_count(row, "deliveriesStuck", 0);
-    set_count(row, "openMovedStreams", 0);
+    set_count(row, "presettledCount", counts->presettled);
+    set_count(row, "droppedPresettledCount", counts->dropped_presettled);
+    set_count(row, "acceptedCount", counts->accepted);
+    set_count(row, "rejectedCount", counts->rejected);
+    set_count(row, "releasedCount", counts->released);
+    set_count(row, "modifiedCount", counts->modified);
+    set_count(row, "deliveriesDelayed1Sec", counts->delayed_1s);
+    set_count(row, "deliveriesDelayed10Sec", counts->delayed_10s);
+    set_count(row, "deliveriesStuck", link_stuck(l));
+    set_count(row, "openMovedStreams", l->moved_count);
+    set(row, "ingressHistogram", link_origins(hub, l));
     set_count(row, "priority", l->priority);
-    set_count(row, "settleRate", 0);
+    set_count(row, "settleRate", link_settle_rate(l, hub->now));
     set_count(row, "creditAvailable", l->amqp ? amqp_link_credit(l->amqp) : 0);
-    set_count(row, "zeroCreditSeconds", 0);
+    set_count(row, "zeroCreditSeconds", (uint64_t)link_dry_s(l));
 }
 
 static void each_link(void *user, mgmt_emit *emit, void *to)
@@ -263,7 +280,7 @@ static void each_link(void *user, mgmt_emit *emit, void *to)
 
     while ((c = next_conn(user, c)) != NULL) {
         list_for_each (link, &c->links) {
-            link_row(&row, list_entry(link, struct router_link, on_conn));
+            link_row(&row, user, list_entry(link, struct router_link, on_conn));
             if (!tell(&row, emit, to))
                 return;
         }
@@ -450,14 +467,10 @@ static void each_node(void *user, mgmt_emit *emit, void *to)
 static void each_metrics(void *user, mgmt_emit *emit, void *to)
 {
     const struct router *r = user;
-    // Of things that do not exist here, or are not measured.
-    static const char *const unknown[] = {"deliveriesIngressRouteContainer",
-                                          "deliveriesEgressRouteContainer",
-                                          "deliveriesIngressInterNetwork",
-                                          "deliveriesEgressInterNetwork",
-                                          "deliveriesStuck",
-                                          "deliveriesDelayed1Sec",
-                                          "deliveriesDelayed10Sec"};
+    // Of things that do not exist here.
+    static const char *const unknown[] = {
+        "deliveriesIngressRouteContainer", "deliveriesEgressRouteContainer",
+        "deliveriesIngressInterNetwork", "deliveriesEgressInterNetwork"};
     struct amqp_val *connections = amqp_val_map();
     struct router_stats s;
     struct row row = row_of("routerMetrics");
@@ -480,6 +493,9 @@ static void each_metrics(void *user, mgmt_emit *emit, void *to)
     set_count(&row, "deliveriesTransit", s.transit);
     for (size_t i = 0; i < sizeof(unknown) / sizeof(unknown[0]); i++)
         set_count(&row, unknown[i], 0);
+    set_count(&row, "deliveriesStuck", s.stuck);
+    set_count(&row, "deliveriesDelayed1Sec", s.delayed_1s);
+    set_count(&row, "deliveriesDelayed10Sec", s.delayed_10s);
     if (r->resident_bytes)
         set_count(&row, "residentMemoryUsage", r->resident_bytes());
     set_count(&row, "memoryUsage", s.stored_bytes);

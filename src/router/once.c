@@ -20,6 +20,13 @@ struct seen {
     uint64_t *bits; // by number modulo size
 };
 
+// A router that restarts must not begin where its former self did: the others still know those
+// numbers.
+void once_init(struct router *r)
+{
+    r->multicast_number = rng_below(&r->rng, NUMBERS);
+}
+
 uint32_t once_next(struct router *r)
 {
     r->multicast_number = (r->multicast_number + 1) % NUMBERS;
@@ -67,9 +74,40 @@ static void grow(struct seen *s)
     free(old.bits);
 }
 
-static struct seen *seen_of(struct router *r, uint32_t node, uint32_t number)
+// What is known of an ingress that was gone meanwhile, for its copies may have been under way.
+static struct seen *unpark(struct router *r, struct str id)
 {
-    struct seen *s = NULL;
+    for (int i = 0; i < ONCE_PARKED; i++) {
+        struct seen *s = r->parked[i].seen;
+
+        if (!s || !str_eq(str_of(r->parked[i].id), id))
+            continue;
+        free(r->parked[i].id);
+        r->parked[i] = (struct parked){NULL, NULL};
+        return s;
+    }
+    return NULL;
+}
+
+static struct seen *seen_new(uint32_t number)
+{
+    struct seen *s = xcalloc(1, sizeof(*s));
+
+    s->size = WINDOW_MIN;
+    s->bits = xcalloc(s->size / 64, sizeof(*s->bits));
+    s->highest = (number - 1) & (NUMBERS - 1);
+    return s;
+}
+
+static void seen_free(struct seen *s)
+{
+    if (s)
+        free(s->bits);
+    free(s);
+}
+
+static struct seen *seen_of(struct router *r, uint32_t node, struct str id, uint32_t number)
+{
 
     if (node >= r->seen_size) {
         uint32_t size = node + 16;
@@ -78,13 +116,11 @@ static struct seen *seen_of(struct router *r, uint32_t node, uint32_t number)
         memset(r->seen + r->seen_size, 0, (size - r->seen_size) * sizeof(struct seen *));
         r->seen_size = size;
     }
-    if (r->seen[node])
-        return r->seen[node];
-    s = r->seen[node] = xcalloc(1, sizeof(*s));
-    s->size = WINDOW_MIN;
-    s->bits = xcalloc(s->size / 64, sizeof(*s->bits));
-    s->highest = (number - 1) & (NUMBERS - 1);
-    return s;
+    if (!r->seen[node])
+        r->seen[node] = unpark(r, id);
+    if (!r->seen[node])
+        r->seen[node] = seen_new(number);
+    return r->seen[node];
 }
 
 static void advance(struct seen *s, uint32_t ahead)
@@ -97,9 +133,9 @@ static void advance(struct seen *s, uint32_t ahead)
     s->highest = (s->highest + ahead) & (NUMBERS - 1);
 }
 
-bool once_is_new(struct router *r, uint32_t node, uint32_t number)
+bool once_is_new(struct router *r, uint32_t node, struct str id, uint32_t number)
 {
-    struct seen *s = seen_of(r, node, number);
+    struct seen *s = seen_of(r, node, id, number);
     uint32_t ahead = (number - s->highest) & (NUMBERS - 1);
     uint32_t behind = (s->highest - number) & (NUMBERS - 1);
 
@@ -116,18 +152,26 @@ bool once_is_new(struct router *r, uint32_t node, uint32_t number)
     return true;
 }
 
-void once_forget(struct router *r, uint32_t node)
+void once_forget(struct router *r, uint32_t node, struct str id)
 {
+    struct parked *p = &r->parked[r->parked_next];
+
     if (node >= r->seen_size || !r->seen[node])
         return;
-    free(r->seen[node]->bits);
-    free(r->seen[node]);
+    seen_free(p->seen);
+    free(p->id);
+    *p = (struct parked){str_dup(id), r->seen[node]};
+    r->parked_next = (r->parked_next + 1) % ONCE_PARKED;
     r->seen[node] = NULL;
 }
 
 void once_fini(struct router *r)
 {
     for (uint32_t i = 0; i < r->seen_size; i++)
-        once_forget(r, i);
+        seen_free(r->seen[i]);
+    for (int i = 0; i < ONCE_PARKED; i++) {
+        seen_free(r->parked[i].seen);
+        free(r->parked[i].id);
+    }
     free(r->seen);
 }

@@ -124,7 +124,8 @@ size_t annotations_for(const struct router *r, const struct amqp_ra *in,
     }
     amqp_writer_init_fixed(&w, head, HEAD_MAX);
     amqp_put_ra(&w, &ra, last);
-    return w.failed ? 0 : w.len;
+    assert(!w.failed); // RA_MAX
+    return w.len;
 }
 
 void outgoing_adopt(struct outgoing *o, struct router_link *l, struct amqp_delivery *ad)
@@ -139,7 +140,9 @@ void outgoing_adopt(struct outgoing *o, struct router_link *l, struct amqp_deliv
 void outgoing_count(struct router_link *l, bool is_presettled)
 {
     l->delivery_count++;
-    l->presettled += is_presettled;
+    l->is_stuck = false;
+    if (is_presettled)
+        count_presettled(l);
     if (l->address && l->conn->role != ROUTER_ROLE_SHARD) {
         l->address->egress++;
         l->conn->router->stats.egress++;
@@ -205,6 +208,8 @@ bool outgoing_write(struct outgoing *o)
 
     if (o->link->kind == LINK_INSIDE)
         return stream_write(o);
+    if (d->is_complete && ends_settled(d))
+        amqp_delivery_settle_with_end(o->amqp);
     was_settled = o->amqp->settled;
     conn_mark(o->link->conn);
     for (;;) {
@@ -227,6 +232,10 @@ bool outgoing_write(struct outgoing *o)
 
         bool last = d->is_complete && !c;
         size_t taken = amqp_delivery_write(o->amqp, iov, count, last, &done);
+
+        link_note_credit(o->link);
+        if (taken > 0)
+            o->link->stalled_since = o->link->conn->router->now;
         size_t of_head = head_len - head_sent < taken ? head_len - head_sent : taken;
 
         o->head_at += (uint32_t)of_head;
@@ -331,17 +340,22 @@ void outgoing_finish(struct outgoing *o, const struct amqp_outcome *outcome)
     struct router_link *freed = o->link && o->link->current == o ? o->link : NULL;
 
     combine(d, outcome);
-    if (o->amqp && !o->is_written) {
+    if (o->is_written)
+        count_left(o->link, d, outcome->type);
+    if (o->link && o->amqp && !o->is_written) {
         amqp_delivery_abort(o->amqp);
         conn_mark(o->link->conn);
     }
     if (o->sink)
         stream_lost(o);
     detach(o);
-    if (d->copy_count == 0 && !d->is_forwarding)
+    if (d->copy_count == 0 && !d->is_forwarding) {
         delivery_done(d);
-    else
+    } else {
         delivery_trim(d);
+        if (d->copy_count == 1)
+            stream_ready(d); // its source waited while there were several
+    }
     if (freed)
         link_go_on(freed); // others waited behind it
 }
@@ -368,11 +382,13 @@ void outgoing_resend(struct outgoing *o)
 {
     struct delivery *d = o->delivery;
 
-    if (d->tried_count == sizeof(d->tried) / sizeof(d->tried[0])) {
+    if (!d->tried)
+        d->tried = xcalloc(1, sizeof(*d->tried));
+    if (d->tried->count == sizeof(d->tried->at) / sizeof(d->tried->at[0])) {
         outgoing_finish(o, &(struct amqp_outcome){.type = AMQP_RELEASED});
         return;
     }
-    d->tried[d->tried_count++] = o->link->conn;
+    d->tried->at[d->tried->count++] = o->link->conn;
     detach(o);
     forward_again(d);
 }

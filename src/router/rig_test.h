@@ -22,6 +22,9 @@ struct client {
     struct amqp_link *links[CLIENT_LINKS]; // NULL: detached
     int link_count;
     bool holds;                     // does not settle what it gets
+    bool is_stingy;                 // gives no credit back by itself
+    bool goes_on;                   // does not settle, nor take back, what has an outcome
+    bool was_settled;               // as the last outcome was told
     enum amqp_outcome_type outcome; // what it settles with, else accepted
     struct amqp_delivery *held[256];
     int held_count;
@@ -89,7 +92,8 @@ static inline void client_settle(struct client *c, struct amqp_delivery *d)
     enum amqp_outcome_type type = c->outcome == AMQP_NO_OUTCOME ? AMQP_ACCEPTED : c->outcome;
 
     amqp_delivery_settle(d, &(struct amqp_outcome){.type = type});
-    amqp_link_grant(d->link, 1);
+    if (!c->is_stingy)
+        amqp_link_grant(d->link, 1);
 }
 
 static inline void client_transfer(struct client *c, const struct amqp_event *ev)
@@ -116,8 +120,10 @@ static inline void client_transfer(struct client *c, const struct amqp_event *ev
         client_tell(c, "ra(flags=%u to=%.*s ingress=%.*s trace=%u mesh=%.*s)", msg.ra.flags,
                     STR_ARG(msg.ra.to_override), STR_ARG(msg.ra.ingress), msg.ra.trace_count,
                     STR_ARG(msg.ra.mesh));
-    if (d->settled)
+    if (d->settled && !c->is_stingy)
         amqp_link_grant(d->link, 1);
+    else if (d->settled)
+        return;
     else if (c->holds)
         c->held[c->held_count++ % 256] = d;
     else
@@ -168,7 +174,8 @@ static inline void client_event(struct client *c, const struct amqp_event *ev)
         break;
     case AMQP_EV_UPDATED:
         client_tell(c, "%s%s", names[ev->update.outcome.type], why_rejected(&ev->update.outcome));
-        if (!ev->update.settled)
+        c->was_settled = ev->update.settled;
+        if (!ev->update.settled && !c->goes_on)
             amqp_delivery_settle(ev->update.delivery, NULL);
         break;
     case AMQP_EV_DETACHED:
@@ -195,11 +202,14 @@ static inline void client_poll(struct client *c)
         client_event(c, &ev);
 }
 
-static inline struct router *net_router(struct net *n, const char *id, enum router_mode mode)
+static inline struct router *net_part(struct net *n, const char *id, enum router_mode mode,
+                                      enum router_mode hub_mode, uint32_t shard)
 {
     struct router_opts o = {
         .id = id,
         .mode = mode,
+        .hub_mode = hub_mode,
+        .shard = shard,
         .instance = 1,
         .seed = 7,
         .default_treatment = ROUTER_BALANCED,
@@ -214,10 +224,17 @@ static inline struct router *net_router(struct net *n, const char *id, enum rout
     n->routers[i] = router_new(&o, n->now);
     router_stats(n->routers[i], &stats);
     n->own_links[i] = stats.links;
+    if (mode == ROUTER_SHARD)
+        return n->routers[i]; // its hub has the rules
     router_address_config(n->routers[i], STR("mc"), true, ROUTER_MULTICAST, -1);
     router_address_config(n->routers[i], STR("closest"), true, ROUTER_CLOSEST, -1);
     router_address_config(n->routers[i], STR("nowhere"), true, ROUTER_UNAVAILABLE, -1);
     return n->routers[i];
+}
+
+static inline struct router *net_router(struct net *n, const char *id, enum router_mode mode)
+{
+    return net_part(n, id, mode, mode, 0);
 }
 
 static inline void net_begin(struct net *n)
@@ -225,6 +242,13 @@ static inline void net_begin(struct net *n)
     memset(n, 0, sizeof(*n));
     n->pool = pool_new(256, 1 << 20);
     n->now = (struct mono){NS_PER_S};
+}
+
+// A network of the one interior router R.
+static inline void net_of_one(struct net *n)
+{
+    net_begin(n);
+    net_router(n, "R", ROUTER_INTERIOR);
 }
 
 // Everything one end has to say; false when that is nothing.
@@ -328,6 +352,16 @@ static inline struct wire *net_join(struct net *n, struct router *a, struct rout
     return w;
 }
 
+// One more shard of a hub, joined to it.
+static inline struct router *net_shard(struct net *n, struct router *hub)
+{
+    struct router *r = net_part(n, hub->id, ROUTER_SHARD, hub->mode, hub->shard_count + 1);
+
+    router_add_shard(hub, r);
+    net_join(n, r, hub, ROUTER_ROLE_SHARD, 1);
+    return r;
+}
+
 static inline void net_cut(struct net *n, struct wire *w)
 {
     struct wire was = *w;
@@ -423,6 +457,12 @@ static inline int sender(struct client *c, const char *address)
     return client_attach(c, a, 0);
 }
 
+static inline void grant(struct client *c, int link, uint32_t credit)
+{
+    amqp_link_grant(c->links[link], credit);
+    net_run(c->net);
+}
+
 static inline void put_message(struct amqp_writer *w, const struct amqp_ra *ra, const char *to,
                                const char *body)
 {
@@ -495,8 +535,9 @@ static inline void net_end(struct net *n)
         CHECK_EQ(s.deliveries, 0);
         CHECK_EQ(s.stored_bytes, 0);
         CHECK_EQ(s.links, n->own_links[i]);
-        router_free(n->routers[i]);
     }
+    for (int i = NET_ROUTERS; i-- > 0;) // shards before their hub
+        router_free(n->routers[i]);
     CHECK_EQ(pool_used(n->pool), 0);
     pool_free(n->pool);
 }

@@ -14,6 +14,7 @@
 //   link.c       links: who may attach to what, credit, the queue of an outgoing link
 //   delivery.c   one message: its bytes while they must be kept, its copies, its outcome
 //   forward.c    the choice: which consumer, which next hop, how many copies; once.c: no copy twice
+//   lag.c        consumers of pre-settled multicasts that do not keep up; count.c: what is counted
 //   address.c    the table of addresses and of who consumes them; rules.c: their treatment
 //   network.c    neighbours: control, data and streaming links, and the glue to routing.h
 //   edge.c       edge routers, at both ends of their uplink
@@ -48,14 +49,19 @@ struct router *router_new(const struct router_opts *opts, struct mono now)
     r->now = r->started = now;
     r->next_id = 1 + ((uint64_t)opts->shard << 40); // told apart by management
     rng_init(&r->rng, opts->seed);
+    once_init(r);
     rng_id(&r->rng, r->mesh);
     map_init(&r->addresses);
+    map_init(&r->rules);
     list_init(&r->changed_addresses);
     list_init(&r->conns);
     list_init(&r->dirty);
     list_init(&r->surplus);
     list_init(&r->data_conns);
-    r->scrub_at = MONO_NEVER;
+    list_init(&r->lagging);
+    list_init(&r->full);
+    map_init(&r->origins);
+    r->scrub_at = r->lag_at = MONO_NEVER;
     r->events = xcalloc(ROUTER_EVENT_MAX, sizeof(*r->events));
     if (opts->mode == ROUTER_INTERIOR) {
         struct routing_opts routing = {
@@ -78,6 +84,13 @@ struct router *router_new(const struct router_opts *opts, struct mono now)
     return r;
 }
 
+void router_rest(struct router *r)
+{
+    deliveries_free(r);
+    list_for_each (node, &r->conns)
+        amqp_conn_rest(list_entry(node, struct router_conn, on_router)->amqp);
+}
+
 void router_free(struct router *r)
 {
     if (!r)
@@ -89,6 +102,7 @@ void router_free(struct router *r)
     rules_free(r);
     deliveries_free(r);
     once_fini(r);
+    map_fini(&r->origins);
     free(r->events);
     free(r->id);
     free(r->node_text);
@@ -187,7 +201,9 @@ struct mono router_now(const struct router *r)
 
 struct mono router_deadline(const struct router *r)
 {
-    return r->routing ? mono_min(routing_deadline(r->routing), r->scrub_at) : r->scrub_at;
+    struct mono at = mono_min(r->scrub_at, r->lag_at);
+
+    return r->routing ? mono_min(routing_deadline(r->routing), at) : at;
 }
 
 void router_tick(struct router *r, struct mono now)
@@ -196,6 +212,7 @@ void router_tick(struct router *r, struct mono now)
     if (r->routing && !mono_before(now, routing_deadline(r->routing)))
         routing_tick(r->routing, now);
     network_tick(r);
+    lag_tick(r);
     router_settle(r);
 }
 
@@ -226,6 +243,9 @@ static void add_stats(struct router_stats *out, const struct router *r)
     out->ingress += r->stats.ingress;
     out->egress += r->stats.egress;
     out->transit += r->stats.transit;
+    out->delayed_1s += r->stats.delayed_1s;
+    out->delayed_10s += r->stats.delayed_10s;
+    count_present(r, out);
     out->links += r->link_count;
     out->connections += r->conn_count;
     out->deliveries += r->delivery_count;

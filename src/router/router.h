@@ -23,6 +23,7 @@
 struct router;
 struct router_conn;
 
+enum { ROUTER_ID_MAX = 255 }; // octets of a router's id
 enum { ROUTER_REPLY_MAX = 1024, ROUTER_REPLY_ID_LEN = 15 };
 
 // ROUTER_SHARD: not one that can be configured; see router_add_shard().
@@ -70,6 +71,8 @@ struct router_opts {
 struct router *router_new(const struct router_opts *opts, struct mono now);
 // Connections first: all must be lost or freed.
 void router_free(struct router *r);
+// Little is to be done at present: memory that was kept for more is freed.
+void router_rest(struct router *r);
 
 // Requests to $management are answered by it; borrowed. The router's own types (router.address,
 // router.link, router.node, connection, routerMetrics) are added to it here.
@@ -135,6 +138,7 @@ struct router_conn_opts {
     const char *group_correlator; // connector, inter-router; NULL: none
     uint64_t group_ordinal;
     const char *access_id;                  // listener; NULL: none
+    const struct amqp_val *failover;        // a list of maps, told in open; NULL: none
     const struct amqp_val *open_properties; // appended to our open; NULL: none
     bool is_traced;                         // from the first frame on
     int64_t tls_ordinal;                    // of the sslProfile
@@ -165,6 +169,8 @@ void router_drop_older(struct router *r, const char *name, uint64_t tls_ordinal)
 // Once opened: the role, which an open may change, and a text among the peer's properties.
 enum router_role router_conn_role(const struct router_conn *c);
 struct str router_conn_property(const struct router_conn *c, const char *name);
+// Once opened: the other places that the peer told (failover-server-list); NULL: it said nothing.
+const struct amqp_val *router_conn_failover(const struct router_conn *c);
 // What management knows it by.
 uint64_t router_conn_id(const struct router_conn *c);
 // Management can ask for a line on each frame (see amqp_conn_trace): takes the next one, to be
@@ -207,17 +213,26 @@ struct router_source_ops {
 void router_source_open(struct router *r, struct router_source *s, struct str to, struct str head);
 // So many bytes can be taken now without being stored. 0: `ready` will tell.
 size_t router_source_room(const struct router_source *s);
+// Nothing can be taken now. Asking changes nothing, and `ready` does not follow from it.
+bool router_source_is_held(const struct router_source *s);
 // Takes all of it. `last` ends the stream; `settled` will tell what became of it.
 void router_source_write(struct router_source *s, const void *data, size_t len, bool last);
 // Ends an unfinished one as if it had never been.
 void router_source_abort(struct router_source *s);
-// Nobody here waits for the outcome any more; a stream that was not ended is aborted.
-void router_source_forget(struct router_source *s);
+// Ends it where it is and lets go of it: settled with its end, which tells the other end that
+// nobody is here any more.
+void router_source_leave(struct router_source *s);
 
 // The end that receives.
 struct router_sink {
     struct outgoing *copy; // the router's; NULL: not open
     const struct router_sink_ops *ops;
+};
+
+enum router_end {
+    ROUTER_END_WHOLE,   // all that was sent has come; its sender waits for the outcome
+    ROUTER_END_LEFT,    // likewise, and its sender has left without waiting
+    ROUTER_END_ABORTED, // not all has come, and the sink is not open any more
 };
 
 struct router_sink_ops {
@@ -226,8 +241,8 @@ struct router_sink_ops {
     size_t (*write)(struct router_sink *s, const uint8_t *data, size_t len);
     // What `write` would take now.
     size_t (*room)(struct router_sink *s);
-    // No more will come. Aborted: not all that was sent came, and the sink is not open any more.
-    void (*ended)(struct router_sink *s, bool aborted);
+    // No more will come.
+    void (*ended)(struct router_sink *s, enum router_end how);
 };
 
 void router_sink_ready(struct router_sink *s);
@@ -305,6 +320,8 @@ bool router_next_event(struct router *r, struct router_event *ev);
 struct router_stats {
     uint64_t accepted, rejected, released, modified, presettled, dropped_presettled;
     uint64_t ingress, egress, transit;
+    uint64_t delayed_1s, delayed_10s; // deliveries that took 1 to 10 s here, and longer
+    size_t stuck, blocked; // deliveries that are here for 10 s; links without credit for 10 s
     size_t addresses, links, connections, nodes, deliveries, stored_bytes;
 };
 void router_stats(const struct router *r, struct router_stats *out);

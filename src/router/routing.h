@@ -32,7 +32,7 @@ enum {
     ROUTING_NODE_MAX = 65536,
     ROUTING_LINK_MAX = 4096,       // numbers that routing_link_up() takes (asserted)
     ROUTING_ADDRESS_MAX = 1 << 20, // over all routers
-    ROUTING_ID_MAX = 255,
+    ROUTING_ID_MAX = 255,          // = ROUTER_ID_MAX
     ROUTING_KEY_MAX = 2048,
 };
 

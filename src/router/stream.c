@@ -37,7 +37,9 @@ static void link_free(struct router_link *l)
 {
     assert(l->sent_count == 0);
     list_remove(&l->on_conn);
+    list_remove(&l->on_lagging);
     l->conn->router->link_count--;
+    counts_free(l);
     free(l);
 }
 
@@ -70,19 +72,36 @@ static struct outgoing *only_copy(const struct delivery *d)
     return d->copy_count == 1 ? list_entry(d->copies.next, struct outgoing, on_delivery) : NULL;
 }
 
-size_t router_source_room(const struct router_source *s)
+// Where it goes, once it goes and nothing is stored; NULL: it has to wait.
+static struct outgoing *open_copy(const struct router_source *s)
 {
     struct outgoing *o = s->delivery ? only_copy(s->delivery) : NULL;
-    size_t room;
 
-    if (!o || !o->is_begun || o->chunk)
-        return 0;
+    return o && o->is_begun && !o->chunk ? o : NULL;
+}
+
+static size_t copy_room(const struct outgoing *o)
+{
     if (o->link->kind == LINK_INSIDE)
         return o->sink ? o->sink->ops->room(o->sink) : 0;
-    room = o->amqp ? amqp_delivery_room(o->amqp) : 0;
-    if (room == 0)
+    return o->amqp ? amqp_delivery_room(o->amqp) : 0;
+}
+
+size_t router_source_room(const struct router_source *s)
+{
+    struct outgoing *o = open_copy(s);
+    size_t room = o ? copy_room(o) : 0;
+
+    if (o && room == 0 && o->link->kind != LINK_INSIDE)
         link_stall(o->link);
     return room;
+}
+
+bool router_source_is_held(const struct router_source *s)
+{
+    const struct outgoing *o = open_copy(s);
+
+    return !o || copy_room(o) == 0;
 }
 
 void router_source_write(struct router_source *s, const void *data, size_t len, bool last)
@@ -102,17 +121,18 @@ void router_source_abort(struct router_source *s)
     delivery_abort(d);
 }
 
-void router_source_forget(struct router_source *s)
+void router_source_leave(struct router_source *s)
 {
     struct delivery *d = s->delivery;
 
-    if (d && !d->is_complete) {
-        router_source_abort(s);
+    if (!d)
         return;
-    }
     s->delivery = NULL;
-    if (d)
-        d->source = NULL;
+    d->source = NULL;
+    if (d->is_complete)
+        return;
+    d->is_source_settled = true;
+    delivery_more(d, STR_NONE, true);
 }
 
 void stream_settled(struct delivery *d)
@@ -225,7 +245,7 @@ bool stream_write(struct outgoing *o)
     delivery_trim(d);
     if (d->is_complete) {
         o->is_written = true;
-        o->sink->ops->ended(o->sink, false);
+        o->sink->ops->ended(o->sink, ends_settled(d) ? ROUTER_END_LEFT : ROUTER_END_WHOLE);
     } else {
         stream_ready(d);
     }
@@ -238,7 +258,7 @@ void stream_lost(struct outgoing *o)
 
     o->sink = NULL;
     s->copy = NULL;
-    s->ops->ended(s, true);
+    s->ops->ended(s, ROUTER_END_ABORTED);
 }
 
 void router_sink_ready(struct router_sink *s)
@@ -504,7 +524,8 @@ static struct router_conn *inside_conn(struct router *r)
     list_init(&c->on_group);
     list_init(&c->on_surplus);
     list_init(&c->stalled);
-    list_init(&c->idle_streams);
+    list_init(&c->idle_streams[0]);
+    list_init(&c->idle_streams[1]);
     list_init(&c->links);
     return c;
 }
