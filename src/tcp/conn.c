@@ -19,9 +19,11 @@
 // sender, however many routers and streams are between.
 //
 // How it ends. A socket that ended its direction ends the source; the other end writes what is
-// left, ends its direction and accepts. A socket that broke ends the source and settles the sink as
-// modified: seeing both, the other end resets its socket. A stream that is aborted was lost between
-// routers: what has come is written, then the direction ends.
+// left, ends its direction and accepts. A socket that broke settles the sink as modified, and the
+// source with its end, by which the other end knows at once that this is no half close: it resets
+// its socket. So it does when a stream is aborted, which was lost between routers: half an answer
+// must not look like a whole one. A refusal alone waits a moment for the end of the stream, so that
+// what was sent before it arrives.
 
 void tcp_service_init(struct tcp_service *s)
 {
@@ -36,6 +38,7 @@ struct tcp *tcp_new(struct router *r, struct pool *pool)
     t->pool = pool;
     t->next_id = 1;
     list_init(&t->dirty);
+    list_init(&t->to_connect);
     return t;
 }
 
@@ -55,11 +58,34 @@ void tcp_observe(struct tcp *t, const struct tcp_observer *o)
     t->observer = *o;
 }
 
-struct tcp_conn *tcp_next_dirty(struct tcp *t)
+struct mono tcp_now(const struct tcp *t)
 {
-    struct list *node = list_pop(&t->dirty);
+    struct mono told = router_now(t->router);
 
-    return node ? list_entry(node, struct tcp_conn, on_dirty) : NULL;
+    return mono_before(told, t->now) ? t->now : told;
+}
+
+void *tcp_observation(const struct tcp_conn *c)
+{
+    return c->observation;
+}
+
+void tcp_set_observation(struct tcp_conn *c, void *observation)
+{
+    c->observation = observation;
+}
+
+void tcp_look_into(struct tcp_conn *c, bool on)
+{
+    c->is_looked_into = on && c->tcp->observer.bytes;
+}
+
+static void show(struct tcp_conn *c, bool from_socket, const uint8_t *data, size_t len)
+{
+    const struct tcp_observer *o = &c->tcp->observer;
+
+    if (len > 0)
+        o->bytes(o->user, c, from_socket, data, len, tcp_now(c->tcp));
 }
 
 void end_mark(struct tcp_conn *c)
@@ -95,15 +121,31 @@ static void watch(struct tcp_conn *c)
     end_mark(c);
 }
 
+void tcp_service_changed(struct tcp_service *s)
+{
+    list_for_each (node, &s->conns)
+        watch(list_entry(node, struct tcp_conn, on_service));
+}
+
 struct mono tcp_deadline(const struct tcp_conn *c)
 {
-    return c->check_at;
+    return mono_min(c->check_at, c->reset_at);
+}
+
+// Breaks off: the socket is reset when it has taken what is there, or by then.
+static void break_off(struct tcp_conn *c, const char *why)
+{
+    c->is_reset = true;
+    c->reset_at = mono_add_ms(router_now(c->tcp->router), RESET_MS);
+    end_fail(c, why);
 }
 
 void tcp_tick(struct tcp_conn *c, struct mono now)
 {
     uint32_t ms = limit_ms(c);
 
+    if (!mono_before(now, c->reset_at))
+        tcp_drop(c, "the path to the other end was lost");
     if (mono_before(now, c->check_at))
         return;
     c->check_at = MONO_NEVER;
@@ -135,32 +177,23 @@ static void source_received(struct router_source *s, uint64_t offset)
     end_mark(c);
 }
 
-// The other end has failed, and its stream tells whether it was a reset.
-static void judge(struct tcp_conn *c)
-{
-    if (!c->is_refused || !c->is_stream_ended)
-        return;
-    if (c->is_aborted) {
-        end_fail(c, "the path to the other end was lost");
-        return;
-    }
-    c->is_reset = true;
-    end_fail(c, "the other end was reset");
-}
-
 static void source_settled(struct router_source *s, enum amqp_outcome_type outcome)
 {
     struct tcp_conn *c = of_source(s);
 
-    if (outcome == AMQP_ACCEPTED && c->is_ended)
-        return;
-    if (!c->is_established ||
-        (c->kind->is_answering && outcome == AMQP_RELEASED && c->acked == 0)) {
+    bool is_unwanted = outcome == AMQP_RELEASED || outcome == AMQP_REJECTED;
+
+    if (!c->is_established || (c->kind->is_answering && is_unwanted && c->acked == 0)) {
         c->kind->refused(c, outcome);
         return;
     }
+    if (outcome == AMQP_ACCEPTED && c->is_ended)
+        return;
     c->is_refused = true;
-    judge(c);
+    if (c->is_stream_ended)
+        break_off(c, "the other end was reset");
+    else if (!c->is_ended) // otherwise what it sends may still be worth having
+        c->reset_at = mono_add_ms(router_now(c->tcp->router), VERDICT_MS);
     watch(c);
 }
 
@@ -176,7 +209,7 @@ size_t tcp_room(struct tcp_conn *c)
     uint64_t window = c->is_legacy ? LEGACY_WINDOW_BYTES : WINDOW_BYTES;
     size_t room;
 
-    if (!c->is_established || c->is_over || !c->source.delivery || open >= window)
+    if (!c->is_established || c->owes_early || c->is_over || !c->source.delivery || open >= window)
         return 0;
     room = router_source_room(&c->source);
     if (c->is_legacy)
@@ -184,25 +217,66 @@ size_t tcp_room(struct tcp_conn *c)
     return room < window - open ? room : (size_t)(window - open);
 }
 
-void tcp_feed(struct tcp_conn *c, const uint8_t *data, size_t len, struct mono now)
+static void pass_on(struct tcp_conn *c, const uint8_t *data, size_t len)
 {
-    c->active_at = c->last_in_at = now;
-    c->sent += len;
-    c->service->bytes_in += len;
     if (c->is_legacy) {
         uint8_t head[LEGACY_HEAD_MAX];
 
         router_source_write(&c->source, head, legacy_put_head(head, len), false);
     }
     router_source_write(&c->source, data, len, false);
+    if (c->is_looked_into)
+        show(c, true, data, len);
+}
+
+void tcp_feed(struct tcp_conn *c, const uint8_t *data, size_t len, struct mono now)
+{
+    struct buf *early = c->is_established && !c->owes_early ? NULL : c->kind->early(c);
+
+    c->tcp->now = c->active_at = c->last_in_at = now;
+    if (c->sent == 0)
+        c->first_in_at = now;
+    c->sent += len;
+    c->service->bytes_in += len;
+    if (!early)
+        pass_on(c, data, len);
+    else if (buf_write(early, data, len) < len)
+        tcp_drop(c, "no memory is left for what came with its handshake");
 }
 
 void tcp_ended(struct tcp_conn *c, struct mono now)
 {
     c->active_at = now;
     c->is_ended = true;
-    router_source_write(&c->source, NULL, 0, true);
+    if (c->is_established && !c->owes_early)
+        router_source_write(&c->source, NULL, 0, true);
     watch(c);
+}
+
+// A handshake may bring bytes with it, and the end of them.
+static void pass_on_early(struct tcp_conn *c)
+{
+    struct buf *early = c->kind->early(c);
+    const uint8_t *data;
+    size_t len;
+
+    c->owes_early = false;
+    while (early && (data = buf_front(early, &len)) != NULL && len > 0) {
+        pass_on(c, data, len);
+        buf_skip(early, len);
+    }
+    if (c->is_ended)
+        router_source_write(&c->source, NULL, 0, true);
+}
+
+struct tcp_conn *tcp_next_dirty(struct tcp *t)
+{
+    struct list *node = list_pop(&t->dirty);
+    struct tcp_conn *c = node ? list_entry(node, struct tcp_conn, on_dirty) : NULL;
+
+    if (c && c->owes_early)
+        pass_on_early(c);
+    return c;
 }
 
 // --------------------------------------------------------------------------------------- the sink
@@ -261,6 +335,8 @@ static size_t sink_write(struct router_sink *s, const uint8_t *data, size_t len)
         wanted = len - at < most ? len - at : most;
         most = sink_room(s);
         done = buf_write(&c->out, data + at, wanted < most ? wanted : most);
+        if (c->is_looked_into)
+            show(c, false, data + at, done);
         c->taken += done;
         at += done;
         if (c->is_legacy)
@@ -279,14 +355,16 @@ static void settle_if_written(struct tcp_conn *c)
         router_sink_settle(&c->sink, AMQP_ACCEPTED);
 }
 
-static void sink_ended(struct router_sink *s, bool aborted)
+static void sink_ended(struct router_sink *s, enum router_end how)
 {
     struct tcp_conn *c = of_sink(s);
 
     c->is_stream_ended = true;
-    c->is_aborted = aborted;
+    if (how == ROUTER_END_ABORTED)
+        break_off(c, "the path to the other end was lost");
+    else if (c->is_refused || (how == ROUTER_END_LEFT && !c->is_ended))
+        break_off(c, "the other end was reset");
     settle_if_written(c);
-    judge(c);
     watch(c);
 }
 
@@ -313,7 +391,9 @@ void tcp_sent(struct tcp_conn *c, struct mono now)
 
     c->service->bytes_out += written - c->written;
     c->written = written;
-    c->active_at = c->last_out_at = now;
+    if (c->first_out_at.ns == MONO_NEVER.ns)
+        c->first_out_at = now;
+    c->tcp->now = c->active_at = c->last_out_at = now;
     if (written - c->acknowledged >= (c->is_legacy ? LEGACY_ACK_BYTES : ACK_BYTES)) {
         c->acknowledged = written;
         router_sink_received(&c->sink, written);
@@ -321,48 +401,53 @@ void tcp_sent(struct tcp_conn *c, struct mono now)
     if (c->out.len < OUT_SMALL)
         router_sink_ready(&c->sink);
     settle_if_written(c);
+    if (c->is_reset)
+        end_mark(c);
 }
 
 bool tcp_is_shut(const struct tcp_conn *c)
 {
-    return c->is_stream_ended && c->out.len == 0;
+    return c->is_stream_ended && !c->is_over && c->out.len == 0;
 }
 
 bool tcp_is_reset(const struct tcp_conn *c)
 {
-    return c->is_reset;
+    return c->is_reset && (c->out.len == 0 || !tcp_is_connected(c));
 }
 
 bool tcp_is_finished(const struct tcp_conn *c)
 {
-    return c->is_over || (c->is_ended && tcp_is_shut(c));
+    return !c->is_reset && (c->is_over || (c->is_ended && tcp_is_shut(c)));
 }
 
 // ------------------------------------------------------------------------------------------- life
 
-struct tcp_conn *end_init(struct tcp *t, struct tcp_conn *c, struct tcp_service *service,
-                          const struct tcp_kind *kind, struct mono now)
+void end_init(struct tcp *t, struct tcp_conn *c, struct tcp_service *service,
+              const struct tcp_kind *kind, const struct amqp_msg *head)
 {
     c->tcp = t;
     c->service = service;
     c->kind = kind;
     c->source.ops = &source_ops;
     c->id = t->next_id++;
-    c->opened_at = c->active_at = now;
-    c->established_at = c->check_at = c->last_in_at = c->last_out_at = MONO_NEVER;
+    c->opened_at = c->active_at = tcp_now(t);
+    c->established_at = c->check_at = c->reset_at = MONO_NEVER;
+    c->last_in_at = c->last_out_at = c->first_in_at = c->first_out_at = MONO_NEVER;
     buf_init(&c->out, t->pool);
     list_init(&c->on_dirty);
     list_append(&service->conns, &c->on_service);
     service->opened++;
     t->count++;
     if (t->observer.opened)
-        t->observer.opened(t->observer.user, c);
-    return c;
+        t->observer.opened(t->observer.user, c, head);
 }
 
 void end_established(struct tcp_conn *c, struct mono now)
 {
+    const struct buf *early = c->kind->early(c);
+
     c->is_established = true;
+    c->owes_early = c->is_ended || (early && early->len > 0);
     c->established_at = now;
     c->active_at = now;
     if (c->tcp->observer.established)
@@ -381,19 +466,17 @@ static void end_free(struct tcp_conn *c)
     list_remove(&c->on_dirty);
     list_remove(&c->on_service);
     buf_fini(&c->out);
+    free(c->peer);
     c->kind->free(c);
 }
 
-// What the other end sees: the truth. Its order matters: settled first, so that a reset is known
-// for one when the end of the stream comes.
+// What the other end sees: the truth.
 void tcp_lost(struct tcp_conn *c, const char *error)
 {
     if (!c->error)
         c->error = error;
     router_sink_settle(&c->sink, AMQP_MODIFIED);
-    if (!c->is_ended)
-        router_source_write(&c->source, NULL, 0, true);
-    router_source_forget(&c->source);
+    router_source_leave(&c->source);
     end_free(c);
 }
 
@@ -407,13 +490,16 @@ void tcp_connect_failed(struct tcp_conn *c, const char *why)
 
 void tcp_drop(struct tcp_conn *c, const char *why)
 {
+    c->taken -= c->out.len; // nobody will get it
+    buf_skip(&c->out, c->out.len);
     c->is_reset = true;
+    c->reset_at = MONO_NEVER;
     end_fail(c, why);
 }
 
 bool tcp_is_connected(const struct tcp_conn *c)
 {
-    return c->peer[0] != '\0';
+    return c->peer != NULL;
 }
 
 struct tcp_service *tcp_service_of(const struct tcp_conn *c)
@@ -438,12 +524,12 @@ struct tcp_conn *tcp_on_service(struct list *node)
 
 static const char *waits_for(const struct tcp_conn *c)
 {
-    if (!c->is_established)
-        return "the other end's answer";
     if (c->sent - c->acked >= (c->is_legacy ? LEGACY_WINDOW_BYTES : WINDOW_BYTES))
         return "the other end to read";
     if (c->out.len > 0)
         return "its own peer to read";
+    if (c->source.delivery && !c->is_ended && router_source_is_held(&c->source))
+        return "the path to the other end";
     return "";
 }
 
@@ -454,15 +540,13 @@ void tcp_info(const struct tcp_conn *c, struct tcp_info *out)
     *out = (struct tcp_info){
         .id = c->id,
         .service = c->service,
-        .peer = c->peer,
-        .reply_to = "",
-        .correlation = "",
+        .peer = c->peer ? c->peer : "",
         .alpn = "",
         .state = c->is_over           ? "closing"
                  : !c->is_established ? "connecting"
                  : half               ? "half-closed"
                                       : "open",
-        .waits = waits_for(c),
+        .waits = c->is_established ? waits_for(c) : "",
         .error = c->error,
         .bytes_in = c->sent,
         .bytes_out = c->taken - c->out.len,
@@ -472,6 +556,13 @@ void tcp_info(const struct tcp_conn *c, struct tcp_info *out)
         .established_at = c->established_at,
         .last_in_at = c->last_in_at,
         .last_out_at = c->last_out_at,
+        .first_in_at = c->first_in_at,
+        .first_out_at = c->first_out_at,
     };
     c->kind->info(c, out);
+}
+
+struct str tcp_reply_to(const struct tcp_conn *c, char text[ROUTER_REPLY_MAX])
+{
+    return c->kind->reply_to(c, text);
 }

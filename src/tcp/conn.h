@@ -13,7 +13,8 @@ enum {
     LEGACY_HEAD_MAX = 8,     // of a data section
     OUT_LARGE = 1024 * 1024, // output kept for a socket while memory is plenty …
     OUT_SMALL = 64 * 1024,   // … and while it is not
-    PEER_MAX = 64,
+    VERDICT_MS = 100,        // between a refusal and the end of the stream that tells why
+    RESET_MS = 1000,         // for the socket to take what came before a reset
 };
 
 #define TCP_CONTENT_TYPE "application/octet-stream"
@@ -22,7 +23,9 @@ struct tcp {
     struct router *router;
     struct pool *pool;
     struct list dirty;
+    struct list to_connect; // dialled.on_connect
     struct tcp_observer observer;
+    struct mono now; // what it was told last
     uint64_t next_id;
     size_t count;
 };
@@ -34,8 +37,11 @@ struct tcp_kind {
     // The stream to the other end was settled before that end answered.
     void (*refused)(struct tcp_conn *c, enum amqp_outcome_type outcome);
     void (*tick)(struct tcp_conn *c, struct mono now);
+    // Bytes that were read before the other end answered, or NULL: there are none.
+    struct buf *(*early)(struct tcp_conn *c);
     void (*free)(struct tcp_conn *c);
-    void (*info)(const struct tcp_conn *c, struct tcp_info *out);
+    void (*info)(const struct tcp_conn *c, struct tcp_info *out); // what only it knows
+    struct str (*reply_to)(const struct tcp_conn *c, char text[ROUTER_REPLY_MAX]);
     bool is_answering; // its stream is an answer, and may find no way back while routes change
 };
 
@@ -44,7 +50,7 @@ struct tcp_conn {
     struct tcp *tcp;
     struct tcp_service *service;
     const struct tcp_kind *kind;
-    void *transport;
+    void *transport, *observation;
     struct router_source source; // towards the other end
     struct router_sink sink;     // from there
     struct buf out;              // for the socket
@@ -52,25 +58,28 @@ struct tcp_conn {
     uint64_t sent, acked;                  // bytes from the socket: passed on, acknowledged
     uint64_t taken, written, acknowledged; // bytes for the socket: from the stream, sent, told
     struct mono opened_at, established_at, active_at, check_at;
-    struct mono last_in_at, last_out_at;
-    uint8_t body_at; // octets of the body's head, or of a data section's, that have come
-    uint8_t section[LEGACY_HEAD_MAX]; // legacy: that head …
-    uint32_t section_left;            // … and what is to come of its section
-    bool is_legacy;                   // the encapsulation of older routers, see legacy.c
-    bool is_established;              // both streams are there
-    bool is_ended;                    // by the socket's peer
-    bool is_stream_ended;             // by the other end, after which …
-    bool is_aborted;                  // … not all had come
-    bool is_refused;                  // the other end takes no more
-    bool is_over, is_reset;           // to be closed; to be reset
-    bool is_short;                    // the sink took less than it was given
-    bool wants_connect;
-    char peer[PEER_MAX];
+    struct mono last_in_at, last_out_at, first_in_at, first_out_at;
+    struct mono reset_at;             // it is broken: reset it then at the latest
+    uint32_t section_left;            // legacy: what is to come of a data section …
+    uint8_t section[LEGACY_HEAD_MAX]; // … and its head
+    uint8_t body_at;                  // octets of that, or of the body's head, that have come
+    bool is_legacy : 1;               // the encapsulation of older routers, see legacy.c
+    bool is_established : 1;          // both streams are there
+    bool owes_early : 1;              // now that they are, what was read before
+    bool is_ended : 1;                // by the socket's peer
+    bool is_stream_ended : 1;         // by the other end
+    bool is_refused : 1;              // the other end takes no more
+    bool is_over : 1;                 // to be closed …
+    bool is_reset : 1;                // … and reset, once all that has come is written
+    bool is_looked_into : 1;
+    char *peer;        // of the socket; NULL until connected
     const char *error; // words of the first failure
 };
 
-struct tcp_conn *end_init(struct tcp *t, struct tcp_conn *c, struct tcp_service *service,
-                          const struct tcp_kind *kind, struct mono now);
+// `head`: as tcp_observer.opened gets it.
+void end_init(struct tcp *t, struct tcp_conn *c, struct tcp_service *service,
+              const struct tcp_kind *kind, const struct amqp_msg *head);
+struct mono tcp_now(const struct tcp *t);
 void end_mark(struct tcp_conn *c);
 void end_established(struct tcp_conn *c, struct mono now);
 void end_fail(struct tcp_conn *c, const char *why); // to be closed

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/err.h"
@@ -11,7 +10,8 @@
 
 struct dialled {
     struct tcp_conn conn; // first
-    char *reply_to, *alpn, *correlation;
+    struct list on_connect;
+    char *reply_to, *alpn;
 };
 
 static struct dialled *of(struct tcp_conn *c)
@@ -19,8 +19,9 @@ static struct dialled *of(struct tcp_conn *c)
     return (struct dialled *)(void *)c;
 }
 
-// The client's end went away while the server stream was on its way, or no router there knew the
-// way back yet: then the client's end hears that this was nothing, and tries again.
+// The client's end went away while the server stream was on its way, another server was faster
+// (where the address is a multicast), or no router there knew the way back yet: then the client's
+// end hears that this was nothing, and tries again.
 static void refused(struct tcp_conn *c, enum amqp_outcome_type outcome)
 {
     (void)outcome;
@@ -33,13 +34,20 @@ static void tick(struct tcp_conn *c, struct mono now)
     (void)now;
 }
 
+// Nothing is read of a server before its stream is open.
+static struct buf *early(struct tcp_conn *c)
+{
+    (void)c;
+    return NULL;
+}
+
 static void dialled_free(struct tcp_conn *c)
 {
     struct dialled *d = of(c);
 
+    list_remove(&d->on_connect);
     free(d->reply_to);
     free(d->alpn);
-    free(d->correlation);
     free(d);
 }
 
@@ -47,32 +55,28 @@ static void info(const struct tcp_conn *c, struct tcp_info *out)
 {
     const struct dialled *d = (const struct dialled *)(const void *)c;
 
-    out->reply_to = d->reply_to;
-    if (d->correlation)
-        out->correlation = d->correlation;
     if (d->alpn)
         out->alpn = d->alpn;
+    if (!c->is_established && !c->is_over)
+        out->waits = "its server to answer";
 }
 
-static const struct tcp_kind kind = {refused, tick, dialled_free, info, true};
-
-static char *text_of(struct str encoded)
+static struct str reply_to(const struct tcp_conn *c, char text[ROUTER_REPLY_MAX])
 {
-    struct amqp_reader at = amqp_reader_of(encoded);
-    struct amqp_item item;
+    const struct dialled *d = (const struct dialled *)(const void *)c;
 
-    if (encoded.len == 0 || amqp_read(&at, &item) < 0 || item.type != AMQP_STRING)
-        return NULL;
-    return str_dup(item.bytes);
+    (void)text;
+    return str_of(d->reply_to);
 }
+
+static const struct tcp_kind kind = {refused, tick, early, dialled_free, info, reply_to, true};
 
 static struct router_sink *offered(struct router_taker *taker, const struct amqp_msg *head,
                                    enum amqp_outcome_type *outcome)
 {
     struct tcp_connector *k = list_entry(taker, struct tcp_connector, consumer.taker);
-    struct dialled *d = NULL;
-
     bool is_legacy = legacy_is_client(head);
+    struct dialled *d = NULL;
 
     *outcome = AMQP_RELEASED; // another consumer may understand it
     if (!head_is_stream(head) && !is_legacy)
@@ -83,11 +87,10 @@ static struct router_sink *offered(struct router_taker *taker, const struct amqp
     d = xcalloc(1, sizeof(*d));
     d->reply_to = str_dup(head->reply_to);
     d->alpn = head_text(head, "alpn");
-    d->correlation = text_of(head->correlation_id);
-    end_init(k->tcp, &d->conn, k->service, &kind, router_now(k->tcp->router));
+    end_init(k->tcp, &d->conn, k->service, &kind, head);
     d->conn.is_legacy = is_legacy;
-    d->conn.wants_connect = true;
-    end_mark(&d->conn);
+    list_init(&d->on_connect);
+    list_append(&k->tcp->to_connect, &d->on_connect);
     return end_sink(&d->conn);
 }
 
@@ -111,12 +114,11 @@ void tcp_connector_close(struct tcp_connector *c)
         router_consumer_close(c->tcp->router, &c->consumer);
 }
 
-bool tcp_wants_connect(struct tcp_conn *c)
+struct tcp_conn *tcp_next_to_connect(struct tcp *t)
 {
-    bool wants = c->wants_connect;
+    struct list *node = list_pop(&t->to_connect);
 
-    c->wants_connect = false;
-    return wants;
+    return node ? &list_entry(node, struct dialled, on_connect)->conn : NULL;
 }
 
 const char *tcp_alpn(const struct tcp_conn *c)
@@ -129,7 +131,8 @@ void tcp_connected(struct tcp_conn *c, const char *peer, struct mono now)
     struct dialled *d = of(c);
     struct amqp_writer w;
 
-    snprintf(c->peer, sizeof(c->peer), "%s", peer);
+    c->tcp->now = now;
+    c->peer = xstrdup(peer);
     amqp_writer_init(&w);
     if (c->is_legacy)
         legacy_put_server(&w, str_of(d->reply_to));

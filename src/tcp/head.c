@@ -67,6 +67,16 @@ bool head_is_stream(const struct amqp_msg *head)
     return str_is(head->content_type, TCP_CONTENT_TYPE);
 }
 
+struct str tcp_name_of(const struct amqp_msg *head)
+{
+    struct amqp_reader at = amqp_reader_of(head->correlation_id);
+    struct amqp_item item;
+
+    if (head->correlation_id.len == 0 || amqp_read(&at, &item) < 0 || item.type != AMQP_STRING)
+        return STR_NONE;
+    return item.bytes;
+}
+
 char *head_text(const struct amqp_msg *head, const char *property)
 {
     struct amqp_reader at = amqp_reader_of(head->app_properties), items;

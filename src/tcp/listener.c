@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "tcp/conn.h"
@@ -16,10 +17,11 @@ enum { TRIES_MAX = 6, PAUSE_MS = 10 };
 struct accepted {
     struct tcp_conn conn; // first
     struct router_reply reply;
-    char *address;
+    struct buf early; // came with the end of a TLS handshake
     char *alpn;
     uint32_t tries;
     struct mono again_at;
+    char address[];
 };
 
 static struct accepted *of(struct tcp_conn *c)
@@ -29,7 +31,8 @@ static struct accepted *of(struct tcp_conn *c)
 
 static void open_stream(struct accepted *a)
 {
-    char reply_text[ROUTER_REPLY_MAX], id[32];
+    char reply_text[ROUTER_REPLY_MAX], number[32];
+    const char *name = "";
     struct str reply;
     struct tcp *t = a->conn.tcp;
     struct amqp_writer w;
@@ -38,11 +41,16 @@ static void open_stream(struct accepted *a)
     a->again_at = MONO_NEVER;
     amqp_writer_init(&w);
     reply = router_reply_address(t->router, &a->reply, reply_text);
-    snprintf(id, sizeof(id), "tcp:%" PRIu64, a->conn.id);
+    if (t->observer.name)
+        name = t->observer.name(t->observer.user, &a->conn);
+    if (a->conn.is_legacy && !name[0]) { // which must have one
+        snprintf(number, sizeof(number), "tcp:%" PRIu64, a->conn.id);
+        name = number;
+    }
     if (a->conn.is_legacy)
-        legacy_put_client(&w, str_of(a->address), reply, str_of(id), str_of(a->alpn));
+        legacy_put_client(&w, str_of(a->address), reply, str_of(name), str_of(a->alpn));
     else
-        head_put_client(&w, str_of(a->address), reply, STR_NONE, str_of(a->alpn));
+        head_put_client(&w, str_of(a->address), reply, str_of(name), str_of(a->alpn));
     router_source_open(t->router, &a->conn.source, str_of(a->address), amqp_written(&w));
     amqp_writer_fini(&w);
 }
@@ -73,12 +81,17 @@ static void tick(struct tcp_conn *c, struct mono now)
     open_stream(a);
 }
 
+static struct buf *early(struct tcp_conn *c)
+{
+    return &of(c)->early;
+}
+
 static void accepted_free(struct tcp_conn *c)
 {
     struct accepted *a = of(c);
 
+    buf_fini(&a->early);
     router_reply_close(c->tcp->router, &a->reply);
-    free(a->address);
     free(a->alpn);
     free(a);
 }
@@ -91,9 +104,19 @@ static void info(const struct tcp_conn *c, struct tcp_info *out)
     out->address = str_of(a->address);
     if (a->alpn)
         out->alpn = a->alpn;
+    if (!c->is_established && !c->is_over)
+        out->waits = a->again_at.ns == MONO_NEVER.ns ? "the other end's answer"
+                                                     : "its next attempt to find a server";
 }
 
-static const struct tcp_kind kind = {refused, tick, accepted_free, info, false};
+static struct str reply_to(const struct tcp_conn *c, char text[ROUTER_REPLY_MAX])
+{
+    const struct accepted *a = (const struct accepted *)(const void *)c;
+
+    return router_reply_address(c->tcp->router, &a->reply, text);
+}
+
+static const struct tcp_kind kind = {refused, tick, early, accepted_free, info, reply_to, false};
 
 // The server stream.
 static struct router_sink *answered(struct router_taker *taker, const struct amqp_msg *head,
@@ -105,20 +128,23 @@ static struct router_sink *answered(struct router_taker *taker, const struct amq
     if ((a->conn.is_legacy ? head->content_type.len > 0 : !head_is_stream(head)) ||
         a->conn.is_established || a->conn.is_over)
         return NULL;
-    end_established(&a->conn, a->conn.active_at);
+    end_established(&a->conn, tcp_now(a->conn.tcp));
     return end_sink(&a->conn);
 }
 
 struct tcp_conn *tcp_accepted(struct tcp *t, const struct tcp_accept *opts, struct mono now)
 {
-    struct accepted *a = xcalloc(1, sizeof(*a));
+    struct accepted *a = xcalloc(1, sizeof(*a) + opts->address.len + 1);
 
-    snprintf(a->conn.peer, sizeof(a->conn.peer), "%s", opts->peer);
-    a->address = str_dup(opts->address);
+    a->conn.peer = xstrdup(opts->peer);
+    memcpy(a->address, opts->address.ptr, opts->address.len);
     a->alpn = opts->alpn && opts->alpn[0] ? xstrdup(opts->alpn) : NULL;
     a->again_at = MONO_NEVER;
+    buf_init(&a->early, t->pool);
     a->reply.taker.offer = answered;
-    end_init(t, &a->conn, opts->service, &kind, now);
+    a->conn.observation = opts->observation;
+    t->now = now;
+    end_init(t, &a->conn, opts->service, &kind, NULL);
     a->conn.is_legacy = opts->service->is_legacy;
     router_reply_open(t->router, &a->reply);
     open_stream(a);

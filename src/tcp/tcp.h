@@ -33,6 +33,8 @@ struct tcp_service {
     void *user;                   // the shell's
 };
 void tcp_service_init(struct tcp_service *s);
+// Its times have changed: those of open connections run anew from their last byte.
+void tcp_service_changed(struct tcp_service *s);
 
 // ------------------------------------------------------------------------------------------- all
 
@@ -45,14 +47,28 @@ struct tcp_conn *tcp_next_dirty(struct tcp *t);
 
 // Who wants to know how connections fare, for telemetry. All of it may be NULL.
 struct tcp_observer {
-    void (*opened)(void *user, struct tcp_conn *c);
+    // `head`: of the client's stream, at the connector's end; NULL at the listener's.
+    void (*opened)(void *user, struct tcp_conn *c, const struct amqp_msg *head);
+    // The listener's end sends the client's stream, first or once more to another server: what its
+    // head shall call the connection. "": nothing.
+    const char *(*name)(void *user, struct tcp_conn *c);
     // The other end is there: bytes may pass.
     void (*established)(void *user, struct tcp_conn *c);
+    // Bytes of a connection that is looked into (tcp_look_into), from its socket or for it, when
+    // they have been passed on. Both directions come in the order in which they passed.
+    void (*bytes)(void *user, struct tcp_conn *c, bool from_socket, const uint8_t *data, size_t len,
+                  struct mono now);
     // `error`: words, or NULL when it ended in peace. The connection is gone after this.
     void (*closed)(void *user, struct tcp_conn *c, const char *error);
     void *user;
 };
 void tcp_observe(struct tcp *t, const struct tcp_observer *o);
+// The observer's pointer; at the listener's end it comes with tcp_accept.
+void *tcp_observation(const struct tcp_conn *c);
+void tcp_set_observation(struct tcp_conn *c, void *observation);
+void tcp_look_into(struct tcp_conn *c, bool on); // off at first; costs nothing while off
+// What the listener's end calls the connection, from the head of its stream; STR_NONE: nothing.
+struct str tcp_name_of(const struct amqp_msg *head);
 
 // ---------------------------------------------------------------------------------- listener's end
 
@@ -61,6 +77,7 @@ struct tcp_accept {
     struct str address;
     const char *peer; // of the socket, for people; copied
     const char *alpn; // NULL or "": none
+    void *observation;
 };
 // A client has connected, and its TLS handshake is done. Nothing is read before the server's end
 // answers.
@@ -73,8 +90,8 @@ struct tcp_connector {
     struct tcp *tcp;
     struct tcp_service *service;
 };
-// Consumes the address; for each stream a connection appears among the dirty ones, and the shell
-// connects it. Returns 0 or ERR_INVALID.
+// Consumes the address; for each stream there is a connection for the shell to connect. Returns 0
+// or ERR_INVALID.
 int tcp_connector_open(struct tcp *t, struct tcp_connector *c, struct tcp_service *service,
                        struct str address);
 // While out it is not chosen: its server does not answer.
@@ -82,8 +99,8 @@ void tcp_connector_set_out(struct tcp_connector *c, bool is_out);
 // No new connections; those that are open live on.
 void tcp_connector_close(struct tcp_connector *c);
 
-// True once, for a connection that the shell must connect now.
-bool tcp_wants_connect(struct tcp_conn *c);
+// The next connection that the shell must connect; NULL when there is none. They may wait.
+struct tcp_conn *tcp_next_to_connect(struct tcp *t);
 const char *tcp_alpn(const struct tcp_conn *c); // to be offered to the server, or NULL
 void tcp_connected(struct tcp_conn *c, const char *peer, struct mono now);
 // The client's end hears it, and may try another server. The connection is gone.
@@ -117,16 +134,18 @@ struct tcp_info {
     uint64_t id;
     struct tcp_service *service;
     bool is_listener_side;
-    const char *peer;                   // of the socket; "" until connected
-    struct str address;                 // STR_NONE at the connector's end
-    const char *reply_to, *correlation; // "" when unknown
-    const char *alpn;                   // "" when none
-    const char *state;                  // one word
-    const char *error;                  // why it ends; NULL: in peace
-    const char *waits;                  // what for; "" when for nothing
-    uint64_t bytes_in, bytes_out;       // from and to the socket
-    uint64_t unacknowledged, unsent;    // towards the other end; towards the socket
+    const char *peer;                // of the socket; "" until connected
+    struct str address;              // STR_NONE at the connector's end
+    const char *alpn;                // "" when none
+    const char *state;               // one word
+    const char *error;               // why it ends; NULL: in peace
+    const char *waits;               // what for; "" when for nothing
+    uint64_t bytes_in, bytes_out;    // from and to the socket
+    uint64_t unacknowledged, unsent; // towards the other end; towards the socket
     struct mono opened_at, established_at, last_in_at, last_out_at; // MONO_NEVER: not yet
+    struct mono first_in_at, first_out_at;
 };
 void tcp_info(const struct tcp_conn *c, struct tcp_info *out);
+// The address of the server's stream, by which both ends know the connection. In `text`, or a view.
+struct str tcp_reply_to(const struct tcp_conn *c, char text[ROUTER_REPLY_MAX]);
 struct tcp_conn *tcp_on_service(struct list *node); // entry of tcp_service.conns

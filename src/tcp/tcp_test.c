@@ -1,102 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "check.h"
-#include "tcp/conn.h"
+#include "tcp/apart.h"
+#include "tcp/rig_test.h"
 
-// One router with a listener and a connector of the address "echo"; sockets are played by the test.
-struct rig {
-    struct pool *pool;
-    struct router *router;
-    struct tcp *tcp;
-    struct tcp_service clients, servers;
-    struct tcp_connector connector;
-    struct mono now;
-};
+static struct router_source told = {.ops = NULL};
+static enum amqp_outcome_type outcome;
 
-static void begin(struct rig *r)
+static void ready(struct router_source *s)
 {
-    struct router_opts opts = {.id = "R", .default_treatment = ROUTER_BALANCED};
-
-    memset(r, 0, sizeof(*r));
-    r->now = mono_add_ms((struct mono){0}, 1000);
-    opts.pool = r->pool = pool_new(4096, 4096);
-    r->router = router_new(&opts, r->now);
-    r->tcp = tcp_new(r->router, r->pool);
-    tcp_service_init(&r->clients);
-    tcp_service_init(&r->servers);
-    CHECK_EQ(tcp_connector_open(r->tcp, &r->connector, &r->servers, STR("echo")), 0);
+    (void)s;
 }
 
-// Nothing may be left behind.
-static void end(struct rig *r)
+static void settled(struct router_source *s, enum amqp_outcome_type type)
 {
-    struct router_stats stats;
-
-    tcp_connector_close(&r->connector);
-    CHECK_EQ(tcp_count(r->tcp), 0);
-    router_stats(r->router, &stats);
-    CHECK_EQ(stats.deliveries, 0);
-    CHECK_EQ(stats.stored_bytes, 0);
-    CHECK_EQ(pool_used(r->pool), 0);
-    tcp_free(r->tcp);
-    router_free(r->router);
-    pool_free(r->pool);
-}
-
-static struct tcp_conn *accepted(struct rig *r)
-{
-    return tcp_accepted(
-        r->tcp,
-        &(struct tcp_accept){
-            .service = &r->clients, .address = STR("echo"), .peer = "client:1", .alpn = "h2"},
-        r->now);
-}
-
-// The server's end that was offered last and is not connected.
-static struct tcp_conn *offered(struct rig *r)
-{
-    struct list *node = r->servers.conns.prev;
-
-    if (node == &r->servers.conns || !tcp_wants_connect(tcp_on_service(node)))
-        return NULL;
-    return tcp_on_service(node);
-}
-
-static struct tcp_conn *established(struct rig *r, struct tcp_conn **server)
-{
-    struct tcp_conn *client = accepted(r);
-
-    *server = offered(r);
-    CHECK(*server);
-    tcp_connected(*server, "server:1", r->now);
-    return client;
-}
-
-static void say(struct rig *r, struct tcp_conn *c, const char *text)
-{
-    CHECK(tcp_room(c) >= strlen(text));
-    tcp_feed(c, (const uint8_t *)text, strlen(text), r->now);
-}
-
-// Its socket takes all there is.
-static size_t drain(struct rig *r, struct tcp_conn *c, char *out, size_t size)
-{
-    size_t len = tcp_output(c)->len;
-
-    if (out) {
-        memset(out, 0, size);
-        buf_copy(tcp_output(c), 0, out, size - 1);
-    }
-    buf_skip(tcp_output(c), len);
-    tcp_sent(c, r->now);
-    return len;
-}
-
-static void check_hears(struct rig *r, struct tcp_conn *c, const char *text)
-{
-    char got[64];
-
-    drain(r, c, got, sizeof(got));
-    CHECK_STR(str_of(got), text);
+    (void)s;
+    outcome = type;
 }
 
 TEST(heads_are_those_that_existing_routers_write)
@@ -279,6 +196,260 @@ TEST(a_socket_that_broke_resets_the_one_at_the_other_end)
     }
 }
 
+// The two streams of a connection may take different ways, and what they tell comes in any order.
+TEST(a_stream_whose_sender_has_left_is_a_reset_by_itself)
+{
+    for (int side = 0; side < 2; side++) {
+        struct rig r;
+        struct tcp_conn *client, *server, *gone, *other;
+
+        begin(&r);
+        client = established(&r, &server);
+        gone = side ? server : client;
+        other = side ? client : server;
+        router_source_leave(&gone->source);
+        CHECK(tcp_is_reset(other) && !tcp_is_shut(other));
+        tcp_lost(gone, NULL);
+        tcp_lost(other, NULL);
+        end(&r);
+    }
+}
+
+TEST(the_end_of_a_connection_that_has_ended_both_ways_is_no_reset)
+{
+    struct rig r;
+    struct tcp_conn *client, *server;
+
+    begin(&r);
+    client = established(&r, &server);
+    tcp_ended(client, r.now);
+    router_source_leave(&server->source);
+    CHECK(tcp_is_finished(client) && !tcp_is_reset(client));
+    tcp_lost(client, NULL);
+    tcp_lost(server, NULL);
+    end(&r);
+}
+
+TEST(a_refusal_waits_a_moment_for_what_was_sent_before_it)
+{
+    struct rig r;
+    struct tcp_conn *client, *server;
+
+    begin(&r);
+    client = established(&r, &server);
+    router_sink_settle(&client->sink, AMQP_MODIFIED);
+    CHECK(!tcp_is_reset(server) && !tcp_is_finished(server));
+    say(&r, client, "last words");
+    check_hears(&r, server, "last words");
+    CHECK(mono_before(tcp_deadline(server), mono_add_ms(r.now, 200)));
+    r.now = tcp_deadline(server);
+    tcp_tick(server, r.now);
+    CHECK(tcp_is_reset(server));
+    tcp_lost(server, NULL);
+    r.now = tcp_deadline(client); // it has let go of its stream, and hears no end of it
+    tcp_tick(client, r.now);
+    CHECK(tcp_is_reset(client));
+    tcp_lost(client, NULL);
+    end(&r);
+}
+
+TEST(what_a_socket_has_not_taken_is_given_to_it_before_its_reset_but_not_for_ever)
+{
+    for (int takes = 0; takes < 2; takes++) {
+        struct rig r;
+        struct tcp_conn *client, *server;
+
+        begin(&r);
+        client = established(&r, &server);
+        say(&r, client, "not read yet");
+        tcp_lost(client, "connection reset");
+        CHECK(!tcp_is_reset(server) && !tcp_is_finished(server) && !tcp_is_shut(server));
+        if (takes) {
+            check_hears(&r, server, "not read yet");
+        } else {
+            r.now = tcp_deadline(server);
+            tcp_tick(server, r.now);
+            CHECK_EQ(tcp_output(server)->len, 0);
+        }
+        CHECK(tcp_is_reset(server));
+        tcp_lost(server, NULL);
+        end(&r);
+    }
+}
+
+TEST(half_an_answer_does_not_look_like_a_whole_one_when_the_path_is_lost)
+{
+    struct apart *x = xcalloc(1, sizeof(*x));
+    struct spot *client, *server;
+
+    apart_begin(x, SIZE_MAX / 2);
+    client = apart_accept(x);
+    server = apart_dialling(x);
+    apart_answer(x, server, true);
+    CHECK_EQ(apart_say(x, server, "half of it", 10), 10);
+    apart_cut(x);
+    CHECK(client->conn && server->conn == NULL);
+    apart_take(x, client, 100);
+    CHECK_STR(str_of(client->told), "half of it<reset>");
+    CHECK_STR(str_of(server->told), "<reset>");
+    apart_end(x);
+    free(x);
+}
+
+// A stream that stands still on a link of others would hold them up.
+TEST(more_connections_than_fit_between_two_routers_are_refused_until_there_is_room)
+{
+    struct apart *x = xcalloc(1, sizeof(*x));
+    struct spot *clients[SPOTS / 2], *server;
+    int count = 0, refused = 0;
+
+    // Two sessions are left for streams: one each way, shared by so many.
+    apart_begin_with(x, SIZE_MAX / 2, 13);
+    for (; count < SPOTS / 2; count++) {
+        clients[count] = apart_accept(x);
+        server = apart_dialling(x);
+        if (!server)
+            break;
+        apart_answer(x, server, true);
+    }
+    CHECK_EQ(count, 12);
+    apart_pass(x, 1000);
+    CHECK_STR(str_of(clients[count]->told), "<closed>");
+    CHECK_EQ(x->clients.failed, 1);
+    for (int i = 0; i < count; i++)
+        refused += apart_say(x, clients[i], "hello", 5) != 5;
+    CHECK_EQ(refused, 0);
+    apart_lose(x, clients[0]);
+    clients[0] = apart_accept(x);
+    server = apart_dialling(x);
+    CHECK(server);
+    apart_answer(x, server, true);
+    CHECK_EQ(apart_say(x, clients[0], "hello", 5), 5);
+    apart_take(x, server, 100);
+    CHECK_STR(str_of(server->told), "hello");
+    apart_end(x);
+    free(x);
+}
+
+TEST(what_came_with_a_handshake_waits_for_the_server_that_answers)
+{
+    static const size_t lens[] = {0, 5};
+
+    for (size_t i = 0; i < 4; i++) {
+        struct apart *x = xcalloc(1, sizeof(*x));
+        struct spot *client, *server;
+        size_t len = lens[i % 2];
+        bool ends = i / 2;
+
+        apart_begin(x, SIZE_MAX / 2);
+        client = apart_accept(x);
+        CHECK_EQ(tcp_room(client->conn), 0);
+        if (len > 0)
+            tcp_feed(client->conn, (const uint8_t *)"early", len, x->now);
+        if (ends)
+            apart_end_of(x, client);
+        apart_answer(x, apart_dialling(x), false); // and the next one does
+        apart_pass(x, 100);
+        server = apart_dialling(x);
+        CHECK(server);
+        apart_answer(x, server, true);
+        if (!ends)
+            CHECK_EQ(apart_say(x, client, "later", 5), 5);
+        apart_take(x, server, 100);
+        CHECK_STR(str_of(server->told),
+                  ends ? (len ? "early<end>" : "<end>") : (len ? "earlylater" : "later"));
+        apart_end(x);
+        free(x);
+    }
+}
+
+// A client's end by hand: its stream, and somebody at its reply address or nobody.
+static struct router_sink answer;
+
+static size_t answer_write(struct router_sink *sink, const uint8_t *data, size_t len)
+{
+    (void)sink;
+    (void)data;
+    return len;
+}
+
+static void answer_ended(struct router_sink *sink, enum router_end how)
+{
+    (void)sink;
+    (void)how;
+}
+
+static struct router_sink *take_answer(struct router_taker *taker, const struct amqp_msg *head,
+                                       enum amqp_outcome_type *refused)
+{
+    static const struct router_sink_ops ops = {.write = answer_write, .ended = answer_ended};
+
+    (void)taker;
+    (void)head;
+    (void)refused;
+    answer.ops = &ops;
+    return &answer;
+}
+
+static void open_by_hand(struct rig *r, struct router_reply *reply)
+{
+    static const struct router_source_ops ops = {.ready = ready, .settled = settled};
+    char text[ROUTER_REPLY_MAX];
+    struct str to = STR("amqp:/_topo/0/R/temp.AAAAAAAAAAAAAAA");
+    struct amqp_writer w;
+
+    if (reply) {
+        reply->taker.offer = take_answer;
+        router_reply_open(r->router, reply);
+        to = router_reply_address(r->router, reply, text);
+    }
+    told = (struct router_source){.ops = &ops};
+    outcome = AMQP_NO_OUTCOME;
+    amqp_writer_init(&w);
+    head_put_client(&w, STR("echo"), to, STR_NONE, STR_NONE);
+    router_source_open(r->router, &told, STR("echo"), amqp_written(&w));
+    amqp_writer_fini(&w);
+}
+
+TEST(a_server_stream_that_finds_no_way_back_is_nothing_that_was_taken)
+{
+    struct rig r;
+    struct tcp_conn *server;
+
+    begin(&r);
+    open_by_hand(&r, NULL);
+    server = offered(&r);
+    CHECK(server);
+    tcp_connected(server, "server:1", r.now);
+    CHECK(tcp_is_finished(server) && !tcp_is_reset(server));
+    CHECK_EQ(outcome, AMQP_NO_OUTCOME);
+    tcp_lost(server, NULL);
+    CHECK_EQ(outcome, AMQP_MODIFIED); // with which a client's end tries again
+    end(&r);
+}
+
+TEST(a_server_stream_that_is_lost_on_its_way_is_told_to_the_client_s_end_soon)
+{
+    struct router_reply reply = {.is_open = false};
+    struct rig r;
+    struct tcp_conn *server;
+
+    begin(&r);
+    open_by_hand(&r, &reply);
+    server = offered(&r);
+    CHECK(server);
+    tcp_connected(server, "server:1", r.now);
+    router_sink_settle(&answer, AMQP_MODIFIED);
+    CHECK(mono_before(tcp_deadline(server), mono_add_ms(r.now, 200)));
+    r.now = tcp_deadline(server);
+    tcp_tick(server, r.now);
+    CHECK(tcp_is_reset(server));
+    tcp_lost(server, NULL);
+    CHECK_EQ(outcome, AMQP_MODIFIED);
+    router_reply_close(r.router, &reply);
+    end(&r);
+}
+
 TEST(a_refusal_is_tried_again_with_pauses_and_then_told)
 {
     struct rig r;
@@ -356,13 +527,56 @@ TEST(a_connection_without_bytes_ends_after_its_time_and_not_before)
     end(&r);
 }
 
-static struct router_source told = {.ops = NULL};
-static enum amqp_outcome_type outcome;
-
-static void settled(struct router_source *s, enum amqp_outcome_type type)
+TEST(of_a_multicast_the_first_server_that_answers_has_the_connection)
 {
-    (void)s;
-    outcome = type;
+    struct tcp_connector second = {.tcp = NULL};
+    struct tcp_conn *client, *first, *other;
+    struct rig r;
+
+    begin(&r);
+    tcp_connector_close(&r.connector);
+    r.connector = (struct tcp_connector){.tcp = NULL};
+    router_address_config(r.router, STR("mc"), true, ROUTER_MULTICAST, -1);
+    CHECK_EQ(tcp_connector_open(r.tcp, &r.connector, &r.servers, STR("mc/echo")), 0);
+    CHECK_EQ(tcp_connector_open(r.tcp, &second, &r.servers, STR("mc/echo")), 0);
+    client = accepted_at(&r, "mc/echo");
+    first = offered(&r);
+    other = offered(&r);
+    CHECK(first && other);
+    tcp_connected(first, "server:1", r.now);
+    CHECK_EQ(tcp_room(client), 0); // the other one would get it too
+    while (tcp_next_dirty(r.tcp))
+        continue;
+    tcp_connected(other, "server:2", r.now);
+    CHECK(tcp_is_finished(other));
+    tcp_lost(other, NULL);
+    CHECK(tcp_next_dirty(r.tcp) == client); // which is how it hears of it
+    say(&r, client, "hello");
+    check_hears(&r, first, "hello");
+    tcp_lost(client, NULL);
+    tcp_lost(first, NULL);
+    tcp_connector_close(&second);
+    end(&r);
+}
+
+TEST(times_that_are_changed_apply_to_open_connections)
+{
+    struct rig r;
+    struct tcp_conn *client, *server;
+
+    begin(&r);
+    r.clients.idle_ms = 1000000;
+    client = established(&r, &server);
+    r.now = mono_add_ms(r.now, 500);
+    r.clients.idle_ms = 2000;
+    tcp_service_changed(&r.clients);
+    CHECK_EQ(mono_ms_between(r.now, tcp_deadline(client)), 1500);
+    r.now = tcp_deadline(client);
+    tcp_tick(client, r.now);
+    CHECK(tcp_is_reset(client));
+    tcp_lost(client, NULL);
+    tcp_lost(server, NULL);
+    end(&r);
 }
 
 TEST(messages_that_are_no_streams_are_refused)
@@ -394,32 +608,6 @@ TEST(messages_that_are_no_streams_are_refused)
     end(&r);
 }
 
-TEST(what_a_connection_waits_for_can_be_asked)
-{
-    struct rig r;
-    struct tcp_conn *client, *server;
-    struct tcp_info i;
-
-    begin(&r);
-    client = accepted(&r);
-    tcp_info(client, &i);
-    CHECK_STR(str_of(i.state), "connecting");
-    CHECK_STR(str_of(i.waits), "the other end's answer");
-    server = offered(&r);
-    tcp_connected(server, "server:1", r.now);
-    tcp_info(client, &i);
-    CHECK_STR(str_of(i.state), "open");
-    CHECK_STR(i.address, "echo");
-    CHECK_STR(str_of(i.peer), "client:1");
-    say(&r, client, "x");
-    tcp_info(server, &i);
-    CHECK_STR(str_of(i.waits), "its own peer to read");
-    CHECK_EQ(i.unsent, 1);
-    tcp_lost(client, NULL);
-    tcp_lost(server, NULL);
-    end(&r);
-}
-
 TEST_MAIN(CASE(heads_are_those_that_existing_routers_write),
           CASE(nothing_is_read_of_a_client_before_its_server_answers),
           CASE(bytes_pass_both_ways_and_are_counted),
@@ -428,8 +616,18 @@ TEST_MAIN(CASE(heads_are_those_that_existing_routers_write),
           CASE(a_reader_that_does_not_read_stops_its_sender_at_the_window),
           CASE(an_end_passes_when_all_before_it_was_written_and_the_other_direction_goes_on),
           CASE(a_socket_that_broke_resets_the_one_at_the_other_end),
+          CASE(a_stream_whose_sender_has_left_is_a_reset_by_itself),
+          CASE(the_end_of_a_connection_that_has_ended_both_ways_is_no_reset),
+          CASE(a_refusal_waits_a_moment_for_what_was_sent_before_it),
+          CASE(what_a_socket_has_not_taken_is_given_to_it_before_its_reset_but_not_for_ever),
+          CASE(half_an_answer_does_not_look_like_a_whole_one_when_the_path_is_lost),
+          CASE(more_connections_than_fit_between_two_routers_are_refused_until_there_is_room),
+          CASE(what_came_with_a_handshake_waits_for_the_server_that_answers),
+          CASE(a_server_stream_that_finds_no_way_back_is_nothing_that_was_taken),
+          CASE(a_server_stream_that_is_lost_on_its_way_is_told_to_the_client_s_end_soon),
           CASE(a_refusal_is_tried_again_with_pauses_and_then_told),
           CASE(a_connector_that_is_out_gets_nothing_and_leaves_its_streams_alone),
           CASE(a_connection_without_bytes_ends_after_its_time_and_not_before),
-          CASE(messages_that_are_no_streams_are_refused),
-          CASE(what_a_connection_waits_for_can_be_asked))
+          CASE(of_a_multicast_the_first_server_that_answers_has_the_connection),
+          CASE(times_that_are_changed_apply_to_open_connections),
+          CASE(messages_that_are_no_streams_are_refused))
