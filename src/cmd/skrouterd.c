@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <grp.h>
+#include <limits.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,11 +20,12 @@
 #endif
 
 static const char usage[] =
-    "Usage: skrouterd -c FILE [options]\n"
+    "Usage: skrouterd [-c FILE] [options]\n"
     "\n"
     "Runs an application router as FILE says (see docs/configuration.md).\n"
     "\n"
-    "  -c, --config FILE    configuration, JSON or native syntax (required)\n"
+    "  -c, --config FILE    configuration, JSON or native syntax; without it, the environment\n"
+    "                       variable QDROUTERD_CONF holds it, or the names of its files\n"
     "  -d, --daemon         go to the background once everything listens\n"
     "  -P, --pidfile FILE   write the process id there\n"
     "  -U, --user NAME      become that user before serving\n"
@@ -32,7 +34,7 @@ static const char usage[] =
     "  -h, --help           print this\n";
 
 struct arguments {
-    const char *config, *pid_file, *user;
+    const char *config, *told, *pid_file, *user;
     bool daemon;
 };
 
@@ -80,12 +82,30 @@ static int parse(int argc, char **argv, struct arguments *a)
             return 2;
         }
     }
-    if (optind < argc || !a->config) {
+    if (!a->config)
+        a->told = getenv("QDROUTERD_CONF");
+    if (optind < argc || (!a->config && !a->told)) {
         fprintf(stderr, "skrouterd: %s\n\n%s",
-                a->config ? "there is an argument too many" : "-c FILE is needed", usage);
+                optind < argc ? "there is an argument too many"
+                              : "-c FILE is needed, or QDROUTERD_CONF in the environment",
+                usage);
         return 2;
     }
     return -1;
+}
+
+// What a configuration may refer to in a container, whoever started it: HOSTNAME, and POD_ID, the
+// number that a pod of a StatefulSet has at the end of its name.
+static void complete_environment(void)
+{
+    const char *given = getenv("HOSTNAME"), *name, *dash;
+    char host[HOST_NAME_MAX + 1] = "";
+
+    gethostname(host, sizeof(host) - 1);
+    name = given ? given : host;
+    dash = strrchr(name, '-');
+    setenv("POD_ID", dash ? dash + 1 : name, 0);
+    setenv("HOSTNAME", name, 0);
 }
 
 static int become(const char *name)
@@ -175,12 +195,14 @@ static void tell_parent(int ready)
 // Everything that can fail, then the service. Returns the exit status.
 static int run(const struct arguments *a, int ready)
 {
+    const struct node_opts opts = {
+        .config_path = a->config, .config_told = a->told, .version = SKUPPER_VERSION};
     struct why why = {""};
     struct node *node = NULL;
     bool has_pid_file;
     int status = 0;
 
-    if (node_new(a->config, SKUPPER_VERSION, &node, &why) < 0) {
+    if (node_new(&opts, &node, &why) < 0) {
         fprintf(stderr, "skrouterd: %s\n", why.text);
         return 1;
     }
@@ -209,6 +231,8 @@ int main(int argc, char **argv)
     if (status >= 0)
         return status;
     raise_file_limit();
+    if (a.told)
+        complete_environment();
     if (a.daemon && (ready = go_to_background()) < 0)
         return 1;
     return run(&a, ready);

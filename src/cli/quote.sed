@@ -1,0 +1,4 @@
+# Lines of text as lines of a C string.
+s/[\\"]/\\&/g
+s/^/"/
+s/$/\\n"/

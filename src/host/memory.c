@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: Apache-2.0
+// What was chosen once and stays: who the site is, which ports it has.
+#include <arpa/inet.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "host/inside.h"
+#include "pki/pki.h"
+
+enum { PORT_TRIES = 1000 };
+
+// The id that the existing product left in the metadata of its router's configuration.
+static bool id_of_old_router(const struct host_paths *paths, char out[PKI_UUID_LEN + 1])
+{
+    char *path = host_path(paths, "runtime/router/skrouterd.json"), *text = NULL;
+    size_t len = 0, i;
+    json_t *config = NULL, *entity, *metadata = NULL;
+    bool is_found = false;
+
+    if (host_read(path, &text, &len, NULL) == 0)
+        config = json_loadb(text, len, 0, NULL);
+    json_array_foreach(config, i, entity)
+    {
+        const char *type = json_string_value(json_array_get(entity, 0));
+
+        if (type && strcmp(type, "router") == 0)
+            metadata =
+                json_loads(site_text(json_array_get(entity, 1), "metadata"), JSON_DECODE_ANY, NULL);
+    }
+    if (metadata && strlen(site_text(metadata, "id")) == PKI_UUID_LEN) {
+        memcpy(out, site_text(metadata, "id"), PKI_UUID_LEN + 1);
+        is_found = true;
+    }
+    json_decref(metadata);
+    json_decref(config);
+    free(text);
+    free(path);
+    return is_found;
+}
+
+static json_t *fresh(const struct host_paths *paths)
+{
+    char id[PKI_UUID_LEN + 1], suffix[48];
+    struct timespec now;
+
+    if (!id_of_old_router(paths, id))
+        pki_uuid(id);
+    clock_gettime(CLOCK_REALTIME, &now);
+    snprintf(suffix, sizeof(suffix), "%lld-%ld", (long long)now.tv_sec, now.tv_nsec);
+    return json_pack("{s:s, s:s, s:{}, s:{}}", "siteId", id, "routerSuffix", suffix, "ports",
+                     "certificates");
+}
+
+int memory_open(struct memory *m, const struct host_paths *paths, struct why *why)
+{
+    char *text = NULL;
+    size_t len = 0;
+    json_error_t error;
+    int err;
+
+    *m = (struct memory){.path = host_path(paths, "internal/state.json")};
+    err = host_read(m->path, &text, &len, why);
+    if (err == ERR_NOT_FOUND) {
+        m->value = fresh(paths);
+        return 0;
+    }
+    if (!err) {
+        m->value = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error);
+        if (!m->value || !memory_text(m, "siteId")[0]) {
+            why_set(why, "%s is damaged: put a copy back, or remove it to begin a new site",
+                    m->path);
+            err = ERR_DECODE;
+        }
+    }
+    free(text);
+    if (err < 0)
+        memory_close(m);
+    return err;
+}
+
+void memory_close(struct memory *m)
+{
+    free(m->path);
+    json_decref(m->value);
+    *m = (struct memory){0};
+}
+
+const char *memory_text(const struct memory *m, const char *name)
+{
+    const char *text = json_string_value(json_object_get(m->value, name));
+
+    return text ? text : "";
+}
+
+json_t *memory_object(struct memory *m, const char *name)
+{
+    json_t *object = json_object_get(m->value, name);
+
+    if (!json_is_object(object)) {
+        object = json_object();
+        json_object_set_new(m->value, name, object);
+    }
+    return object;
+}
+
+int memory_save(struct memory *m, struct why *why)
+{
+    char *text = yaml_write(m->value, YAML_JSON);
+    int err = host_write(m->path, str_of(text), 0600, why);
+
+    free(text);
+    return err;
+}
+
+// Can it be bound, on that address or on all?
+static bool is_free(const char *host, int port)
+{
+    struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
+    struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    bool is_four = inet_pton(AF_INET, host, &four.sin_addr) == 1;
+    int fd, yes = 1, rc;
+
+    if (!is_four && inet_pton(AF_INET6, host, &six.sin6_addr) != 1)
+        six.sin6_addr = in6addr_any;
+    fd = socket(is_four ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 && !is_four) { // a machine without IPv6
+        is_four = true;
+        fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    }
+    if (fd < 0)
+        return true;
+    // What an ended connection still holds is free for a listener.
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
+    rc = is_four ? bind(fd, (struct sockaddr *)&four, sizeof(four))
+                 : bind(fd, (struct sockaddr *)&six, sizeof(six));
+    if (rc == 0)
+        rc = listen(fd, 1);
+    close(fd);
+    return rc == 0;
+}
+
+static bool is_ours(const json_t *ports, int port)
+{
+    const char *key;
+    const json_t *value;
+
+    json_object_foreach((json_t *)(uintptr_t)ports, key,
+                        value) if (json_integer_value(value) == port) return true;
+    return false;
+}
+
+bool memory_choose_ports(struct memory *m, const json_t *wanted)
+{
+    json_t *ports = memory_object(m, "ports"), *wish;
+    bool is_new = false;
+    size_t i;
+
+    json_array_foreach((json_t *)(uintptr_t)wanted, i, wish)
+    {
+        const char *key = site_text(wish, "key"), *host = site_text(wish, "host");
+        int port = (int)json_integer_value(json_object_get(wish, "from"));
+
+        if (json_object_get(ports, key))
+            continue;
+        for (int end = port + PORT_TRIES; port < end; port++)
+            if (!is_ours(ports, port) && is_free(host, port))
+                break;
+        json_object_set_new(ports, key, json_integer(port));
+        is_new = true;
+    }
+    return is_new;
+}
+
+bool memory_release_ports(struct memory *m)
+{
+    json_t *ports = memory_object(m, "ports"), *value;
+    const char *key;
+    void *next;
+    bool is_new = false;
+
+    if (json_is_true(json_object_get(m->value, "portsServed")))
+        return false;
+    json_object_foreach_safe(ports, next, key, value)
+    {
+        if (is_free("", (int)json_integer_value(value)))
+            continue;
+        json_object_del(ports, key);
+        is_new = true;
+    }
+    return is_new;
+}
+
+void memory_ports_served(struct memory *m)
+{
+    json_object_set_new(m->value, "portsServed", json_true());
+}
+
+json_t *memory_hosts(void)
+{
+    json_t *hosts = json_array();
+    struct ifaddrs *all = NULL;
+    char text[INET6_ADDRSTRLEN], name[256];
+    bool is_full;
+
+    // A full name is worth more than an address that may change; a short one means nothing to
+    // others.
+    if (gethostname(name, sizeof(name)) != 0)
+        name[0] = '\0';
+    is_full = strchr(name, '.') != NULL;
+    if (is_full)
+        json_array_append_new(hosts, json_string(name));
+    if (getifaddrs(&all) != 0)
+        all = NULL;
+    for (int family = 0; family < 2; family++)
+        for (const struct ifaddrs *a = all; a; a = a->ifa_next) {
+            bool is_four = family == 0;
+            const void *address;
+
+            if (!a->ifa_addr || (a->ifa_flags & IFF_LOOPBACK) || !(a->ifa_flags & IFF_UP) ||
+                a->ifa_addr->sa_family != (is_four ? AF_INET : AF_INET6))
+                continue;
+            const struct sockaddr_in6 *six = (const void *)a->ifa_addr;
+            const struct sockaddr_in *four = (const void *)a->ifa_addr;
+
+            if (!is_four && IN6_IS_ADDR_LINKLOCAL(&six->sin6_addr))
+                continue;
+            address = is_four ? (const void *)&four->sin_addr : (const void *)&six->sin6_addr;
+            if (inet_ntop(is_four ? AF_INET : AF_INET6, address, text, sizeof(text)))
+                json_array_append_new(hosts, json_string(text));
+        }
+    if (all)
+        freeifaddrs(all);
+    if (json_array_size(hosts) == 0) // alone in the world: sites of this machine can still link
+        json_array_append_new(hosts, json_string("127.0.0.1"));
+    if (name[0] && !is_full)
+        json_array_append_new(hosts, json_string(name));
+    return hosts;
+}
