@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+// The shell around the plan: one loop, a cache for each kind, and a space for each namespace.
+#pragma once
+
+#include "base/list.h"
+#include "base/map.h"
+#include "controller/inside.h"
+#include "kube/kube.h"
+#include "net/net.h"
+
+struct web;
+
+enum { KINDS_MAX = 32 };
+
+struct counters {
+    uint64_t plans, writes, refusals, events;
+};
+
+struct call;
+struct controller {
+    struct controller_opts opts;
+    struct controller_settings settings; // with what the cluster says
+    struct net_loop *loop;
+    struct kube *kube;
+    struct kube_lease *lease;
+    struct kube_watch *watches[KINDS_MAX]; // in the order of controller_kinds; NULL: not watched
+    struct kube_watch *definitions;        // of resources; NULL: the right to see them is missing
+    bool denied[KINDS_MAX];                // kinds of others that may not be seen
+    struct net_timer look_timer;
+    struct list calls;          // without an answer
+    size_t asked;               // APIs of which it is not known yet whether they are there
+    bool knows_own, knows_apps; // it is known which kinds of skupper.io there are, and of apps
+    bool has_begun;             // everything is listed
+    bool is_leader, is_ending, is_lost;
+    struct map spaces; // by name of the namespace
+    struct net_timer rest_timer;
+    struct net_signals *signals;
+    struct web *pages; // NULL: there are none
+    struct issuing *issuing;
+    struct grants *grants; // NULL: grants are not served
+    struct counters counters;
+};
+
+// run.c
+// The cache of a kind; NULL: there is none.
+struct kube_watch *watch_of(const struct controller *c, const char *kind);
+struct kube_watch *watch_for(const struct controller *c, const char *kind, const char *name);
+// Everything of the kinds that a plan reads in a namespace; adds new references to the list.
+void list_objects(const struct controller *c, const char *ns, json_t *list);
+
+void watch_kind(struct controller *c, size_t i); // that of controller_kinds
+
+// discovery.c: watches the kinds that are optional when they are there
+void discovery_begin(struct controller *c);
+void discovery_answer(struct controller *c, const struct call *call, const struct kube_answer *a);
+bool discovery_event(struct controller *c, const struct kube_event *ev); // true: it was about that
+void discovery_free(struct controller *c);
+
+// space.c: one namespace: when it is planned, what is being done to it
+struct space;
+struct space *space_of(struct controller *c, const char *ns); // made when it is not there
+void space_mark(struct space *s);                             // something is new
+void space_settle(struct space *s);                           // it may be possible to plan it now
+void space_event(struct space *s, const json_t *object, bool is_deleted);
+void spaces_mark(struct controller *c);
+// An Event on each Site there is, whoever is in charge of it.
+void spaces_tell(struct controller *c, const char *reason, const char *words);
+void spaces_retry(struct controller *c); // what was refused too, without waiting
+void spaces_free(struct controller *c);
+
+// What was asked for, while there is no answer.
+enum call_type { CALL_DISCOVERY, CALL_OPERATION, CALL_EVENT, CALL_COUNT, CALL_EXPOSING };
+struct call {
+    struct list on_controller;
+    enum call_type type;
+    size_t kind;         // of DISCOVERY
+    struct space *space; // of OPERATION
+    json_t *operation;
+    uint64_t number; // of COUNT: for host_grants_counted(), with the uid of the grant
+    char *uid;
+};
+// One of these; what it has is its own.
+struct call *call_new(struct controller *c, struct call is);
+void call_free(struct call *take);
+void space_answer(struct space *s, struct call *take, struct kube_answer *answer);
+
+// issuing.c: keys, made in a thread
+struct issuing;
+// Called from the loop, or at once when no thread can be had: the Secret is the callee's, NULL with
+// an error and words. `wish` as it was given.
+typedef void issued(void *user, int err, json_t *take_secret, const json_t *wish, const char *why);
+int issuing_new(struct net_loop *loop, struct issuing **out, struct why *why);
+void issuing_free(struct issuing *i); // nothing is told any more; returns when the thread has ended
+// As controller_issue(); everything is copied.
+void issuing_start(struct issuing *i, const json_t *wish, const json_t *ca, const json_t *before,
+                   int64_t now, issued *done, void *user);
+
+// grants.c: the server that redeems tokens of AccessGrants
+struct grants;
+int grants_new(struct controller *c, struct grants **out, struct why *why);
+void grants_free(struct grants *g); // NULL is fine
+// {name: …} of the AccessGrants among the objects, as site_facts.grants wants it; the caller's.
+json_t *grants_facts(struct grants *g, const json_t *objects);
+// Does it say where the server is, or what it shows?
+bool grants_is_about(const struct grants *g, const json_t *object);
+void grants_refresh(struct grants *g); // takes that up; NULL is fine
+// The answer to CALL_COUNT and CALL_EXPOSING.
+void grants_answer(struct grants *g, const struct call *call, const struct kube_answer *answer);
+
+// expose.c: makes the SecuredAccess of that name, which leads to this pod, and its CA, and makes
+// them again when they are gone. What goes wrong is logged, and tried again.
+#define GRANT_ACCESS "skupper-grant-server"
+struct exposing;
+struct exposing *exposing_new(struct controller *c);
+void exposing_free(struct exposing *e); // NULL is fine
+void exposing_look(struct exposing *e); // starts what is to be done
+void exposing_answer(struct exposing *e, const struct kube_answer *answer);
+
+// tokens.c: the AccessTokens of one namespace
+struct tokens;
+struct tokens *tokens_new(struct controller *c, const char *ns, void (*changed)(void *user),
+                          void *user);
+void tokens_free(struct tokens *t);
+// Starts what is to be redeemed, and adds operations for what redemptions gave.
+void tokens_look(struct tokens *t, const json_t *objects, json_t *operations);
+// {name: …} as site_facts.tokens wants it; the caller's.
+json_t *tokens_facts(const struct tokens *t, const json_t *objects);
+
+// serve.c: /healthz and /metrics
+int serve_new(struct controller *c, const char *address, struct web **out, struct why *why);

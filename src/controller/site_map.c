@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0
+// A site of version 1: where the definitions of our kinds are not installed, the ConfigMap
+// skupper-site says what the Site would, and Secrets what Links would. What the Site makes is owned
+// by the ConfigMap, and goes with it; resources that would stand between the two are not written,
+// but the model knows them all the same.
+//
+// A Secret labelled connection-token is a link. One labelled connection-token-request becomes such
+// a token for this site, to be carried to another one.
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "controller/inside.h"
+
+#define TYPE "skupper.io/type"
+#define TOKEN "connection-token"
+#define REQUEST "connection-token-request"
+#define GENERATED_BY "skupper.io/generated-by"
+static const char IGNORE[] = "internal.skupper.io/site-controller-ignore";
+static const char DISABLED[] = "internal.skupper.io/disabled";
+
+static const char *option(const struct planning *p, const char *name)
+{
+    return value_of(json_object_get(p->root, "data"), name);
+}
+
+static bool is_yes(const char *text)
+{
+    return str_is_nocase(str_of(text), "true");
+}
+
+bool site_map_counts(const json_t *object)
+{
+    return is_kind(object, "ConfigMap") &&
+           strcmp(site_text(object, "metadata.name"), SITE_MAP) == 0 &&
+           !is_yes(label(object, IGNORE)) && !site_get(object, "metadata.deletionTimestamp");
+}
+
+// ------------------------------------------------------------------------------------------ Site
+
+// Without one a site of version 1 was reached from within its cluster.
+static const char *link_access(const struct planning *p)
+{
+    static const char *const other[][2] = {
+        {"", "default"}, {"none", "local"}, {"nginx-ingress-v1", "ingress-nginx"}};
+    const char *ingress = option(p, "ingress");
+
+    if (is_yes(option(p, "cluster-local")))
+        return "local";
+    for (size_t i = 0; i < sizeof(other) / sizeof(other[0]); i++)
+        if (strcmp(ingress, other[i][0]) == 0)
+            return other[i][1];
+    return ingress;
+}
+
+static json_t *site_spec(const struct planning *p)
+{
+    static const char *const settings[] = {"router-logging", "router-data-connection-count"};
+    json_t *spec =
+        json_pack("{s:s, s:{s:s}}", "linkAccess", link_access(p), "settings", "size", SITE_MAP);
+    int64_t routers = 1;
+
+    if (strcmp(option(p, "router-mode"), "edge") == 0 || is_yes(option(p, "edge")))
+        json_object_set_new(spec, "edge", json_true());
+    if (site_number(str_of(option(p, "routers")), 2, 1000, &routers))
+        json_object_set_new(spec, "ha", json_true());
+    for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++)
+        if (option(p, settings[i])[0])
+            json_object_set_new(json_object_get(spec, "settings"), settings[i],
+                                json_string(option(p, settings[i])));
+    return spec;
+}
+
+static json_t *site_of(const struct planning *p)
+{
+    const char *name = option(p, "name");
+
+    return json_pack("{s:s, s:s, s:{s:s, s:s, s:s, s:{s:s}}, s:o}", "apiVersion", SKUPPER_API,
+                     "kind", "Site", "metadata", "name", name[0] ? name : p->f->ns, "namespace",
+                     p->f->ns, "uid", site_text(p->root, "metadata.uid"), "annotations",
+                     "skupper.io/service-sync",
+                     str_is_nocase(str_of(option(p, "service-sync")), "false") ? "false" : "true",
+                     "spec", site_spec(p));
+}
+
+// ---------------------------------------------------------------------------------------- Secrets
+
+static bool is_of_type(const json_t *object, const char *type)
+{
+    return is_kind(object, "Secret") && strcmp(label(object, TYPE), type) == 0;
+}
+
+// Our own tokens wait here to be carried away.
+static bool is_link(const struct planning *p, const json_t *object)
+{
+    return is_of_type(object, TOKEN) && !is_yes(label(object, DISABLED)) &&
+           strcmp(annotation(object, GENERATED_BY), p->site_uid) != 0;
+}
+
+static void add_endpoint(json_t *endpoints, const json_t *secret, const char *role)
+{
+    char *host = str_fmt("%s-host", role), *port = str_fmt("%s-port", role);
+
+    if (annotation(secret, host)[0])
+        json_array_append_new(endpoints, json_pack("{s:s, s:s, s:s}", "name", role, "host",
+                                                   annotation(secret, host), "port",
+                                                   annotation(secret, port)));
+    free(host);
+    free(port);
+}
+
+static void add_link(struct planning *p, const json_t *secret)
+{
+    const char *name = site_text(secret, "metadata.name");
+    json_t *endpoints = json_array(), *link;
+    char *key = site_key("Link", name), *told = site_key("Secret", name);
+    int64_t cost;
+
+    add_endpoint(endpoints, secret, "inter-router");
+    add_endpoint(endpoints, secret, "edge");
+    link =
+        json_pack("{s:s, s:s, s:{s:s}, s:{s:s, s:o}}", "apiVersion", SKUPPER_API, "kind", "Link",
+                  "metadata", "name", name, "spec", "tlsCredentials", name, "endpoints", endpoints);
+    if (site_number(str_of(annotation(secret, "skupper.io/cost")), 1, INT32_MAX, &cost))
+        json_object_set_new(json_object_get(link, "spec"), "cost", json_integer(cost));
+    json_object_set_new(p->made, key, link);
+    json_object_set_new(p->blamed, key, json_string(told));
+    free(told);
+    free(key);
+}
+
+// Where others reach this site: the first endpoint of each role.
+static void note_endpoints(const struct planning *p, json_t *notes)
+{
+    char *key = site_key("Site", site_text(p->site, "metadata.name"));
+    const json_t *site = json_object_get(p->out->site.resources, key);
+    json_t *e;
+    size_t i;
+
+    json_array_foreach((json_t *)(uintptr_t)site_get(site, "status.endpoints"), i, e)
+    {
+        char *host = str_fmt("%s-host", site_text(e, "name"));
+        char *port = str_fmt("%s-port", site_text(e, "name"));
+
+        if (!json_object_get(notes, host)) {
+            json_object_set(notes, host, json_object_get(e, "host"));
+            json_object_set(notes, port, json_object_get(e, "port"));
+        }
+        free(host);
+        free(port);
+    }
+    free(key);
+}
+
+// As soon as it is known where this site is reached, and by whom certificates are signed.
+static void answer_request(struct planning *p, const json_t *request)
+{
+    const char *name = site_text(request, "metadata.name");
+    json_t *notes = json_pack("{s:s, s:s}", GENERATED_BY, p->site_uid, "skupper.io/site-version",
+                              p->f->settings->version);
+    const json_t *ca = plan_seen(p, "Secret", "skupper-site-ca");
+
+    note_endpoints(p, notes);
+    if (json_object_get(notes, "inter-router-host") &&
+        value_of(json_object_get(ca, "data"), "tls.key")[0])
+        json_object_set_new(
+            p->out->issues, name,
+            json_pack(
+                "{s:s, s:s, s:s, s:[], s:b, s:s, s:b, s:{}, s:{s:s, s:s, s:{s:s, s:s, s:{s:s},"
+                " s:O}}}",
+                "name", name, "ca", "skupper-site-ca", "subject", name, "hosts", "client", 1, "why",
+                "a token was asked for", "renew", 0, "profiles", "secret", "apiVersion", "v1",
+                "kind", "Secret", "metadata", "name", name, "namespace", p->f->ns, "labels", TYPE,
+                TOKEN, "annotations", notes));
+    json_decref(notes);
+}
+
+// ------------------------------------------------------------------------------------------- door
+
+json_t *site_map_size(const struct planning *p)
+{
+    static const char *const names[][2] = {{"router-cpu", "router-cpu-request"},
+                                           {"router-memory", "router-memory-request"},
+                                           {"router-cpu-limit", "router-cpu-limit"},
+                                           {"router-memory-limit", "router-memory-limit"},
+                                           {"config-sync-cpu", "adaptor-cpu-request"},
+                                           {"config-sync-memory", "adaptor-memory-request"},
+                                           {"config-sync-cpu-limit", "adaptor-cpu-limit"},
+                                           {"config-sync-memory-limit", "adaptor-memory-limit"}};
+    json_t *size = json_object();
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (option(p, names[i][0])[0])
+            json_object_set_new(size, names[i][1], json_string(option(p, names[i][0])));
+    return size;
+}
+
+void site_map_choose(struct planning *p)
+{
+    const json_t *map = plan_seen(p, "ConfigMap", SITE_MAP);
+
+    if (!site_map_counts(map))
+        return;
+    p->root = map;
+    p->site = p->made_site = site_of(p);
+}
+
+void site_map_read(struct planning *p)
+{
+    char *key = site_key("Site", site_text(p->site, "metadata.name"));
+
+    p->blamed = json_object();
+    if (p->root)
+        json_object_set(p->made, key, p->made_site);
+    for (size_t i = 0; p->root && i < p->count; i++)
+        if (is_link(p, p->seen[i]))
+            add_link(p, p->seen[i]);
+    free(key);
+}
+
+// The first word of what is wrong with a resource that stands in no API.
+static void tell(struct planning *p, const char *key, const json_t *resource)
+{
+    const char *object = json_string_value(json_object_get(p->blamed, key));
+    json_t *c;
+    size_t i;
+
+    if (!object)
+        object = "ConfigMap/" SITE_MAP;
+    json_array_foreach(json_object_get(json_object_get(resource, "status"), "conditions"), i, c)
+    {
+        if (strcmp(site_text(c, "reason"), "Error") == 0 && !json_object_get(p->wrong, object))
+            json_object_set(p->wrong, object, json_object_get(c, "message"));
+    }
+}
+
+void site_map_finish(struct planning *p)
+{
+    const char *key;
+    json_t *resource;
+
+    for (size_t i = 0; p->root && i < p->count; i++)
+        if (is_of_type(p->seen[i], REQUEST))
+            answer_request(p, p->seen[i]);
+    json_object_foreach(p->out->site.resources, key, resource)
+    {
+        if (p->root && !json_object_get(p->made_for, key))
+            tell(p, key, resource);
+    }
+}
+
+const json_t *plan_owner(const struct planning *p, const char *kind, const char *name)
+{
+    const json_t *seen = plan_seen(p, kind, name);
+    char *key = site_key(kind, name);
+    bool is_made = json_object_get(p->made, key) != NULL;
+
+    free(key);
+    if (p->root)
+        return p->root;
+    return seen || !is_made ? seen : p->site;
+}

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+// A site of version 1, from its ConfigMap and Secrets, where our kinds are not defined.
+#include "controller/annotated_rig_test.h"
+
+static json_t *put_map(struct cluster *c, const char *data)
+{
+    return cluster_add(c, json_pack("{s:s, s:s, s:{s:s}, s:o}", "apiVersion", "v1", "kind",
+                                    "ConfigMap", "metadata", "name", "skupper-site", "data",
+                                    json_of(data)));
+}
+
+static void begin(struct cluster *c, const char *data)
+{
+    cluster_init(c);
+    c->settings.reads_site_map = true;
+    put_map(c, data);
+}
+
+static void put_secret(struct cluster *c, const char *name, const char *type, const char *notes)
+{
+    cluster_add(c,
+                json_pack("{s:s, s:s, s:s, s:{s:s, s:{s:s}, s:o}, s:{s:s, s:s, s:s}}", "apiVersion",
+                          "v1", "kind", "Secret", "type", "kubernetes.io/tls", "metadata", "name",
+                          name, "labels", "skupper.io/type", type, "annotations", json_of(notes),
+                          "data", "ca.crt", "eA==", "tls.crt", "eA==", "tls.key", "eA=="));
+}
+
+TEST(a_map_becomes_a_site_without_any_resource)
+{
+    struct cluster c;
+    const char *key;
+    json_t *object;
+
+    begin(&c, "{'name': 'far-west', 'ingress': 'none'}");
+    cluster_settle(&c);
+    json_object_foreach(c.objects, key, object)
+    {
+        CHECK_EQ_FOR(key, strncmp(site_text(object, "apiVersion"), "skupper.io/", 11) == 0, false);
+        if (strcmp(key, "ConfigMap/skupper-site") != 0)
+            CHECK_STR(str_of(site_text(object, "metadata.ownerReferences[0].uid")),
+                      "ConfigMap/skupper-site#0");
+    }
+    static const char *const keys[] = {
+        "ConfigMap/skupper-router",     "ConfigMap/skupper-services",
+        "Deployment/skupper-router",    "Role/skupper-router",
+        "RoleBinding/skupper-router",   "ServiceAccount/skupper-router",
+        "Secret/skupper-site-ca",       "Secret/skupper-site-server",
+        "Secret/skupper-local-ca",      "Secret/skupper-local-server",
+        "Service/skupper-router-local", "Service/skupper-router"};
+
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+        CHECK_EQ_FOR(keys[i], cluster_get(&c, keys[i]) != NULL, true);
+    CHECK_EQ(json_object_size(c.objects), 13);
+    CHECK_EQ(json_object_size(c.plan.notes), 0);
+    json_t *router = cluster_entity(&c, "skupper-router", "router", NULL);
+
+    CHECK_STR(str_of(site_text(router, "id")), "far-west-${HOSTNAME}");
+    json_decref(router);
+    CHECK(has_entity(&c, "listener", NULL));
+    // With it all goes.
+    cluster_remove(&c, "ConfigMap/skupper-site");
+    CHECK_EQ(json_object_size(c.objects), 0);
+    cluster_fini(&c);
+}
+
+TEST(options_of_the_map_are_those_of_version_1)
+{
+    static const struct {
+        const char *data, *service, *type, *mode;
+        bool has_second;
+    } rows[] = {
+        {"{}", "Service/skupper-router", "LoadBalancer", "interior", false},
+        {"{'ingress': 'nodeport'}", "Service/skupper-router", "NodePort", "interior", false},
+        {"{'ingress': 'none'}", "Service/skupper-router", "ClusterIP", "interior", false},
+        {"{'cluster-local': 'true', 'ingress': 'nodeport'}", "Service/skupper-router", "ClusterIP",
+         "interior", false},
+        {"{'router-mode': 'edge'}", "Service/skupper-router-local", "", "edge", false},
+        {"{'edge': 'true', 'routers': '2'}", "Service/skupper-router-local", "", "edge", false},
+        {"{'routers': '2', 'ingress': 'none'}", "Service/skupper-router-2", "ClusterIP", "interior",
+         true},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct cluster c;
+        json_t *router;
+
+        begin(&c, rows[i].data);
+        cluster_settle(&c);
+        router = cluster_entity(&c, "skupper-router", "router", NULL);
+        CHECK_STR(str_of(site_text(router, "mode")), rows[i].mode);
+        CHECK_STR(str_of(site_text(cluster_get(&c, rows[i].service), "spec.type")), rows[i].type);
+        CHECK_EQ_FOR(rows[i].data, cluster_get(&c, "Deployment/skupper-router-2") != NULL,
+                     rows[i].has_second);
+        json_decref(router);
+        cluster_fini(&c);
+    }
+}
+
+TEST(sizes_are_those_of_the_map)
+{
+    struct cluster c;
+    const json_t *pod;
+
+    begin(&c, "{'router-cpu': '1', 'router-memory-limit': '2Gi', 'config-sync-memory': '3Mi'}");
+    cluster_settle(&c);
+    pod = site_get(cluster_get(&c, "Deployment/skupper-router"), "spec.template.spec");
+    CHECK_JSON(site_get(pod, "containers[0].resources"),
+               "{'requests': {'cpu': '1'}, 'limits': {'memory': '2Gi'}}");
+    CHECK_JSON(site_get(pod, "containers[1].resources"), "{'requests': {'memory': '3Mi'}}");
+    cluster_fini(&c);
+}
+
+TEST(what_a_site_of_version_1_cannot_have_is_told)
+{
+    struct cluster c;
+
+    begin(&c, "{'ingress': 'telepathy'}");
+    cluster_settle(&c);
+    CHECK_NOTE(&c, "ConfigMap/skupper-site", "Unsupported value for LinkAccess: telepathy");
+    cluster_fini(&c);
+}
+
+TEST(a_map_that_another_controller_sees_to_is_left_alone)
+{
+    struct cluster c;
+
+    begin(&c, "{}");
+    json_object_set_new(metadata_of(cluster_get(&c, "ConfigMap/skupper-site")), "labels",
+                        json_of("{'internal.skupper.io/site-controller-ignore': 'true'}"));
+    cluster_settle(&c);
+    CHECK_EQ(json_object_size(c.objects), 1);
+    cluster_fini(&c);
+    // So is one where a controller for the whole cluster is in charge.
+    cluster_init(&c);
+    put_map(&c, "{}");
+    cluster_settle(&c);
+    CHECK_EQ(json_object_size(c.objects), 1);
+    cluster_fini(&c);
+    // A Site counts more.
+    begin(&c, "{'name': 'map'}");
+    cluster_put(&c, "Site", "west", "{}");
+    cluster_settle(&c);
+    CHECK_STR(str_of(site_text(cluster_get(&c, "Deployment/skupper-router"),
+                               "metadata.ownerReferences[0].uid")),
+              "Site/west#0");
+    cluster_fini(&c);
+}
+
+TEST(annotations_work_in_such_a_site_and_its_end_undoes_them)
+{
+    struct cluster c;
+
+    begin(&c, "{'service-sync': 'false'}");
+    add_kind(&c, "Service", "web", "{}", SERVICE);
+    add_kind(&c, "Deployment", "web", "{'skupper.io/proxy': 'tcp', 'skupper.io/port': '80'}",
+             DEPLOYED);
+    cluster_pod(&c, "web-1", "web", "10.0.0.1", true);
+    cluster_settle(&c);
+    CHECK_STR(str_of(json_string_value(json_object_get(
+                  site_get(cluster_get(&c, "ConfigMap/skupper-services"), "metadata.annotations"),
+                  "skupper.io/service-sync"))),
+              "false");
+    CHECK_JSON(site_get(cluster_get(&c, "Service/web"), "spec.selector"),
+               "{'application': 'skupper-router', 'skupper.io/component': 'router'}");
+    CHECK(has_entity(&c, "tcpListener", "listener/service.web.80"));
+    cluster_remove(&c, "ConfigMap/skupper-site");
+    cluster_settle(&c);
+    CHECK_JSON(site_get(cluster_get(&c, "Service/web"), "spec"), SERVICE);
+    cluster_fini(&c);
+}
+
+TEST(secrets_labelled_as_tokens_are_links)
+{
+    struct cluster c;
+    json_t *e;
+
+    begin(&c, "{'ingress': 'none'}");
+    put_secret(&c, "east", "connection-token",
+               "{'inter-router-host': 'east.example', 'inter-router-port': '443', 'edge-host':"
+               " 'edge.example', 'edge-port': '444', 'skupper.io/cost': '7'}");
+    put_secret(&c, "own", "connection-token",
+               "{'inter-router-host': 'h', 'inter-router-port': '1', 'skupper.io/generated-by':"
+               " 'ConfigMap/skupper-site#0'}");
+    put_secret(&c, "off", "connection-token",
+               "{'inter-router-host': 'h', 'inter-router-port': '1'}");
+    json_object_set_new(json_object_get(metadata_of(cluster_get(&c, "Secret/off")), "labels"),
+                        "internal.skupper.io/disabled", json_string("true"));
+    cluster_settle(&c);
+    e = cluster_entity(&c, "skupper-router", "connector", NULL);
+    CHECK_JSON(e, "{'name': 'east', 'role': 'inter-router', 'host': 'east.example', 'port': '443',"
+                  " 'cost': 7, 'sslProfile': 'east-profile'}");
+    json_decref(e);
+    cluster_remove(&c, "Secret/east");
+    cluster_settle(&c);
+    CHECK(!has_entity(&c, "connector", NULL));
+    cluster_fini(&c);
+}
+
+TEST(a_link_without_a_place_is_told_at_its_secret)
+{
+    struct cluster c;
+
+    begin(&c, "{'ingress': 'none'}");
+    put_secret(&c, "east", "connection-token", "{'edge-host': 'h', 'edge-port': '1'}");
+    cluster_settle(&c);
+    CHECK(site_text(json_object_get(c.plan.notes, "Secret/east"), "message")[0] != '\0');
+    cluster_fini(&c);
+}
+
+TEST(a_token_that_is_asked_for_leads_to_this_site)
+{
+    struct cluster c;
+    const json_t *token;
+
+    begin(&c, "{'ingress': 'none'}");
+    cluster_add(&c, json_pack("{s:s, s:s, s:{s:s, s:{s:s}}}", "apiVersion", "v1", "kind", "Secret",
+                              "metadata", "name", "for-east", "labels", "skupper.io/type",
+                              "connection-token-request"));
+    cluster_settle(&c);
+    token = cluster_get(&c, "Secret/for-east");
+    CHECK_STR(str_of(json_string_value(
+                  json_object_get(site_get(token, "metadata.labels"), "skupper.io/type"))),
+              "connection-token");
+    static const char *const notes[][2] = {{"inter-router-host", "skupper-router.west"},
+                                           {"inter-router-port", "55671"},
+                                           {"edge-host", "skupper-router.west"},
+                                           {"edge-port", "45671"},
+                                           {"skupper.io/generated-by", "ConfigMap/skupper-site#0"},
+                                           {"skupper.io/site-version", "2.2.0"}};
+
+    for (size_t i = 0; i < sizeof(notes) / sizeof(notes[0]); i++)
+        CHECK_STR(str_of(json_string_value(
+                      json_object_get(site_get(token, "metadata.annotations"), notes[i][0]))),
+                  notes[i][1]);
+    for (size_t i = 0; i < 3; i++) {
+        char *text =
+            site_secret_get(token, (const char *const[]){"tls.crt", "tls.key", "ca.crt"}[i]);
+
+        CHECK(text != NULL);
+        free(text);
+    }
+    CHECK(!has_entity(&c, "connector", NULL));
+    CHECK(writes_of(&c, "Secret/for-east") > 0);
+    cluster_fini(&c);
+}
+
+TEST_MAIN(CASE(a_map_becomes_a_site_without_any_resource),
+          CASE(options_of_the_map_are_those_of_version_1), CASE(sizes_are_those_of_the_map),
+          CASE(what_a_site_of_version_1_cannot_have_is_told),
+          CASE(a_map_that_another_controller_sees_to_is_left_alone),
+          CASE(annotations_work_in_such_a_site_and_its_end_undoes_them),
+          CASE(secrets_labelled_as_tokens_are_links),
+          CASE(a_link_without_a_place_is_told_at_its_secret),
+          CASE(a_token_that_is_asked_for_leads_to_this_site))
