@@ -183,7 +183,7 @@ static void on_transfer(struct story *s, const struct amqp_event *ev)
         forget(s, d);
     switch (choose(s, 12)) {
     case 0:
-        amqp_session_hold(amqp_link_session(ev->link), choose(s, 2));
+        amqp_link_hold(ev->link, choose(s, 2));
         break;
     case 1:
         amqp_link_drain(ev->link);

@@ -46,7 +46,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     struct mgmt_agent *agent = mgmt_agent_new();
     struct mgmt_provider provider = {
-        mgmt_find_type(STR("sslProfile")), NULL, each, create, update, erase};
+        mgmt_find_type(STR("sslProfile")), NULL, each, NULL, create, update, erase};
     struct amqp_writer response;
     struct amqp_msg msg;
     char *reply_to = NULL;

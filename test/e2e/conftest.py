@@ -5,6 +5,27 @@ import client
 import harness
 
 
+# Tests that wait long for something, such as the next beacon of a router.
+LONG = ("test_flow", "test_collector", "test_tcp_programs", "test_tcp_many", "test_hosts",
+        "test_sites", "test_doctor", "test_bundle", "test_streams")
+
+
+def pytest_collection_modifyitems(items):
+    """Those that would be skipped last, and the long ones spread over the beginning: several tests
+    run at a time, and none is left that all others have to wait for."""
+    long = [i for i in items if i.module.__name__.startswith(LONG)]
+    interop = [i for i in items if "interop" in i.module.__name__]
+    apart = set(long) | set(interop)
+    others = [i for i in items if i not in apart]
+    step = max(1, len(others) // (len(long) + 1) * 3 // 5)
+    mixed = []
+    for at, item in enumerate(others):
+        if at % step == 0 and long:
+            mixed.append(long.pop(0))
+        mixed.append(item)
+    items[:] = mixed + long + interop
+
+
 @pytest.fixture(autouse=True)
 def connections_end():
     """What a test left open is dropped when its routers have ended."""

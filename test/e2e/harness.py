@@ -32,11 +32,11 @@ TIMEOUT = float(os.environ.get("E2E_TIMEOUT", "30"))
 def _ports():
     """Below the ports that the system gives to clients, for a port may be asked for long before
     anybody listens there; tests that run at the same time have ranges of their own."""
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 4
-    first = 10000 + 5000 * worker
-    at = random.randrange(5000)
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 8
+    first = 10000 + 2500 * worker
+    at = random.randrange(2500)
     while True:
-        at = (at + 1) % 5000
+        at = (at + 1) % 2500
         yield first + at
 
 

@@ -26,7 +26,7 @@ class Server:
         self.socket = socket.socket()
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(("127.0.0.1", port or 0))
-        self.socket.listen(512)
+        self.socket.listen(4096)  # a crowd that finds it full calls again only after seconds
         self.port = self.socket.getsockname()[1]
         self.accepted = 0
         threading.Thread(target=self._accept, daemon=True).start()

@@ -176,6 +176,9 @@ def test_a_router_without_a_name_has_one(daemon):
 
 
 BAD = {
+    "a name that is too long": (
+        "listener { host: 127.0.0.1\n port: PORT }\nrouter {\n mode: interior\n id: %s }" % ("x" * 256),
+        ":3: router: id: it has 256 octets, and may have 255"),
     "line and column of a text that cannot be read": (
         '[["listener", {"host": "127.0.0.1", "port": PORT}],\n ["router" {}]]', r":2:\d+: .*'{'"),
     "line, entity and attribute of an unknown one": (
@@ -211,8 +214,8 @@ BAD = {
         ":3: router.config.address 'b': prefix: it is empty, or too long"),
     "more addresses than a router takes": (
         "listener { host: 127.0.0.1\n port: PORT }\n"
-        + "".join("address { prefix: p%d }\n" % i for i in range(4097)),
-        ":4099: router.config.address .*: prefix: there are as many addresses as a router takes"),
+        + "".join("address { prefix: p%d }\n" % i for i in range(10001)),
+        ":10003: router.config.address .*: prefix: there are as many addresses as a router takes"),
     "a log level that is none": (
         "listener { host: 127.0.0.1\n port: PORT }\nlog { module: SERVER\n enable: loud }",
         ":3: log: enable: 'loud' is no level; "),

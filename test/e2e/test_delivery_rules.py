@@ -31,10 +31,32 @@ def load(to, from_, *options):
 def test_nothing_is_dropped_at_full_speed(routers, shape, options):
     made = shape(routers)
     exchange(made[0], made[-1], "warm")
-    figures = load(made[0], made[-1], *options)
-    assert figures["sent"] > 1000
+    # Far more than what the credit of a link and of each pair lets go ahead.
+    figures = load(made[0], made[-1], "--least", "4000", *options)
+    assert figures["sent"] >= 4000
     assert figures["received"] == figures["sent"], figures
     assert figures["gaps"] == 0 and figures["damaged"] == 0, figures
+
+
+@pytest.mark.parametrize("shape", [lambda routers: [routers("A")],
+                                   lambda routers: line(routers, "AB")], ids=["one", "two"])
+def test_a_subscriber_that_takes_nothing_for_long_is_passed_by(routers, shape):
+    """Until then it holds its senders; what it loses is counted, and it may come back."""
+    made = shape(routers)
+    fast = made[-1].receiver("mc/x", credit=300, auto=lambda got: None)
+    stuck = made[-1].receiver("mc/x", credit=0, refill=False)
+    sender = made[0].sender("mc/x").wait_credit(250)
+    sender.post_all([Message(body=n) for n in range(1000)], settled=True)
+    fast.wait_received(1000)
+    [row] = [r for r in Management(made[-1]).query("router.link")
+             if r["owningAddr"] == "Mmc/x" and r["linkDir"] == "out" and not r["creditAvailable"]]
+    assert row["droppedPresettledCount"] == 1000 and row["undeliveredCount"] == 0, row
+    assert row["zeroCreditSeconds"] >= 5
+    stuck.flow(3)
+    stuck.connection.barrier()
+    sender.post_all([Message(body="back")] * 3, settled=True)
+    assert stuck.take_all(3) == ["back"] * 3
+    fast.wait_received(1003)
 
 
 def carried(management):

@@ -4,11 +4,12 @@
 import socket
 import time
 
-from collector import (ADDRESS, CONNECTOR, COST, COUNT, COUNT_L4, DOWN_COUNT, END, FILE, HOST, IDENTITY, LINE, LINK, LISTENER,
-                       LOCATION, LOG,
-                       MODE, NAME, NAMESPACE, OCTETS, OCTETS_REVERSE, PARENT, PEER, PLATFORM, PORT, PROCESS,
-                       PROTOCOL, REASON, ROLE, ROUTER, ROUTER_ACCESS, SEVERITY, SITE, START, STATUS,
-                       TEXT, TYPE, Collector)
+from certificates import make_authority, make_certificate, profile
+from collector import (ADDRESS, CONNECTOR, COST, COUNT, COUNT_L4, DOWN_COUNT, END, FILE, HOST,
+                       HTTP_PROXY, IDENTITY, LINE, LINK, LISTENER, LOCATION, LOG, MODE, NAME,
+                       NAMESPACE, OCTETS, OCTETS_REVERSE, ORDINAL, PARENT, PEER, PLATFORM, PORT,
+                       PROCESS, PROTOCOL, REASON, ROLE, ROUTER, ROUTER_ACCESS, SEVERITY, SITE,
+                       START, STATUS, TEXT, TYPE, Collector)
 from harness import Management, free_port, inter_router, link_to
 
 
@@ -55,10 +56,35 @@ def test_a_link_is_told_with_both_ends_up_and_down(routers):
     assert link[PEER] == access[IDENTITY]
     assert (link[NAME], link[ROLE], link[COST]) == ("to-%d" % port, "inter-router", 7)
     assert (link[PROTOCOL], link[HOST], link[PORT]) == ("amqp", "127.0.0.1", str(port))
+    assert link[HTTP_PROXY] == "no" and ORDINAL not in link
     of_b.wait(lambda r: r[TYPE] == LINK and r[OCTETS] > 0 and r[OCTETS_REVERSE] > 0)
     a.kill()
     down = of_b.wait(lambda r: r[TYPE] == LINK and r[STATUS] == "down" and r[DOWN_COUNT] == 1)
     assert down[REASON]
+
+
+def test_the_ordinal_of_a_certificate_is_told_and_a_newer_one_too(routers, tmp_path):
+    make_authority(tmp_path, "ca")
+    make_certificate(tmp_path, "ca", "router")
+    port = free_port()
+    tls = ["sslProfile", {"name": "tls", "ordinal": 1, **profile(tmp_path, "router", "ca")}]
+    secured = inter_router(port)
+    secured[1].update(sslProfile="tls", saslMechanisms="EXTERNAL")
+    linked = link_to(port)
+    linked[1].update(sslProfile="tls")
+    a, b = routers("A", entities=[tls, secured]), routers("B", entities=[tls, linked])
+    b.wait_reaches(a)
+    of_a, of_b = Collector(a, "A"), Collector(b, "B")
+    of_a.wait(lambda r: r[TYPE] == ROUTER_ACCESS and r.get(ORDINAL) == 1)
+    link = of_b.wait(lambda r: r[TYPE] == LINK and r.get(ORDINAL) == 1)
+    assert link[PROTOCOL] == "amqps"
+    for router, collector, kind in (a, of_a, ROUTER_ACCESS), (b, of_b, LINK):
+        management = Management(router)
+        reply = management.request("UPDATE", "io.skupper.router.sslProfile", {"ordinal": 2},
+                                   name="tls")
+        assert reply.properties["statusCode"] == 200
+        management.close()
+        collector.wait(lambda r, kind=kind: r[TYPE] == kind and r[ORDINAL] == 2)
 
 
 def test_what_is_deleted_ends(routers):

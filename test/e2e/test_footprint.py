@@ -1,18 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a router needs when it does nothing. Memory is asserted; times are told in the report."""
 
+import contextlib
 import socket
 import subprocess
+import threading
 import time
 
 import pytest
-from harness import SANITIZED, SKROUTERD, Management, exchange, free_port, line, ring
+from harness import (SANITIZED, SKROUTERD, Management, exchange, free_port, inter_router, line,
+                     link_to, ring)
 from proton import Delivery, Message
 from raw import Raw
+from services import Server, connect, connector, listener, wait
 
 pytestmark = pytest.mark.skipif(SANITIZED, reason="sanitizers need memory of their own")
 IDLE_KIB, CONNECTION_KIB = 6 * 1024, 16
-CONNECTIONS = 400
+CONNECTIONS, TCP_CONNECTIONS = 400, 4000
 
 
 def test_an_idle_router_holds_six_mib(routers, record_property):
@@ -58,6 +62,58 @@ def test_memory_comes_back_when_work_is_done(routers, record_property):
     assert grown <= 1024, grown
     rows = Management(router).query("router.address", ["key"])
     assert not [r for r in rows if r["key"].startswith("Mmany")]
+
+
+class Holder(Server):
+    """Keeps its connections and says nothing."""
+
+    def __init__(self):
+        self.held = []
+        super().__init__(None)
+
+    def _accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                self.held.append(self.socket.accept()[0])
+
+    def let_go(self):
+        while self.held:
+            self.held.pop().close()
+
+
+def resident_at_rest(made):
+    """KiB of all of them, once it is no more than they shall need, or what it is after a while."""
+    end = time.monotonic() + 30
+    while True:
+        resident = sum(router.resident_kib() for router in made)
+        if resident <= len(made) * IDLE_KIB or time.monotonic() > end:
+            return resident
+        threading.Event().wait(0.1)
+
+
+def test_memory_comes_back_when_four_thousand_connections_are_gone(routers, record_property):
+    server, port, link = Holder(), free_port(), free_port()
+    made = [routers("A", entities=[inter_router(link), listener(port)]),
+            routers("B", entities=[link_to(link), connector(server.port)])]
+
+    def load(count):
+        clients = [connect(port) for _ in range(count)]
+        try:
+            wait(lambda: len(server.held) == count)
+            return sum(router.resident_kib() for router in made)
+        finally:
+            for s in clients:
+                s.close()
+            server.let_go()
+
+    load(1)
+    before = resident_at_rest(made)
+    loaded = load(TCP_CONNECTIONS)
+    after = resident_at_rest(made)
+    record_property("KiB of both before, with and after %d connections" % TCP_CONNECTIONS,
+                    (before, loaded, after))
+    assert before <= 2 * IDLE_KIB and after <= 2 * IDLE_KIB, (before, loaded, after)
+    server.close()
 
 
 def accepting_after(tmp_path):

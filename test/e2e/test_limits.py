@@ -172,17 +172,40 @@ def test_a_peer_that_asks_for_answers_and_never_reads_is_given_up(router):
     router.log.wait("no room is left for what must be told to the peer")
     still_serves(router)
     assert router.resident_kib() - before < 8 * 1024
-    router.log.wait("connection closed peer=" + peer.name)
+    router.log.wait("connection ended peer=" + peer.name)
+
+
+def test_many_bad_peers_are_few_lines_of_the_log_and_none_is_forgotten(router):
+    def one_more():
+        peer = Raw(router.port)
+        peer.send(b"GET / HTTP/1.1\r\n\r\n")
+        assert peer.ended()
+
+    def lines():
+        return [x for x in router.log.lines if "why=protocol broken" in x]
+
+    start = time.monotonic()
+    for _ in range(500):
+        one_more()
+    took = time.monotonic() - start
+    router.log.wait("why=protocol broken")
+    assert len(lines()) <= 5 + took + 1
+    # What was skipped is told with the next one that passes, a second later.
+    while len(lines()) + sum(int(x.rpartition("skipped=")[2]) for x in lines()) < 500:
+        one_more()
 
 
 def test_out_of_descriptors_it_keeps_what_it_has_and_recovers(routers):
     router = routers("R", mode="standalone", files=60)
     receiver, sender = router.receiver("kept"), router.sender("kept")
     peers = [Raw(router.port) for _ in range(100)]
+    router.log.wait("accepting pauses listener=amqp why=Too many open files")
     for i in range(10):
         sent = sender.post(Message(body=i))
         assert receiver.take() == i
         assert sent.outcome() == Delivery.ACCEPTED
     for peer in peers:
         peer.close()
+    router.log.wait("accepting goes on listener=amqp")
+    assert len([x for x in router.log.lines if "accepting " in x]) == 2
     still_serves(router)

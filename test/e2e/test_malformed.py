@@ -12,7 +12,8 @@ from raw import (AMQP, ATTACH, BEGIN, CLOSE, DETACH, DISPOSITION, END, FLOW, INI
 
 @pytest.fixture
 def router(routers):
-    return routers("R", mode="standalone")
+    return routers("R", mode="standalone", entities=[["log", {"module": "SERVER",
+                                                              "enable": "debug+"}]])
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -14,8 +15,9 @@ import urllib.request
 import pytest
 from client import Gone, connect
 from certificates import make_authority, make_certificate, profile
-from harness import TIMEOUT, Management, free_port, inter_router, link_to
-from proton import Message, ulong
+from harness import (TIMEOUT, Management, free_port, inter_router, line, link_to,
+                     wait_address)
+from proton import Delivery, Message, ulong
 
 ORDER = {
     "router.address": "name identity type key distribution inProcess subscriberCount remoteCount "
@@ -131,6 +133,78 @@ def test_totals_count(router, management):
     links = [x for x in management.query("router.link") if x["owningAddr"] == "Mcounted"]
     assert {x["linkDir"]: x["acceptedCount"] for x in links} == {"in": 3, "out": 3}
     assert {x["linkType"] for x in links} == {"endpoint"}
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_links_tell_how_fast_they_are_and_where_messages_come_from(routers, workers):
+    a, b = line(routers, "AB", workerThreads=workers, workerFill=1)
+    consumer = b.receiver("closest/x", credit=20, refill=False)
+    far, near = a.sender("closest/x"), b.sender("closest/x")
+    for sent in far.wait_credit().post_all([Message(body=0)] * 15):
+        consumer.take()
+        assert sent.outcome() == Delivery.ACCEPTED
+    for n in range(5):
+        near.post(Message(body=1), settled=n % 2 == 0)
+        consumer.take()
+    consumer.connection.barrier()
+    management = Management(b)
+    index = {n["id"]: n["index"] for n in management.query("router.node", ["id", "index"])}
+    links = [x for x in management.query("router.link") if x["owningAddr"] == "Mclosest/x"]
+    [out] = [x for x in links if x["linkDir"] == "out"]
+    assert out["ingressHistogram"][index["A"]] == 15
+    assert out["ingressHistogram"][index["B"]] == 5
+    assert sum(out["ingressHistogram"]) == 20
+    assert [x["ingressHistogram"] for x in links if x["linkDir"] == "in"] == [None]
+    assert 0 < out["settleRate"] <= 4
+    assert out["creditAvailable"] == 0
+    assert (out["deliveriesDelayed1Sec"], out["deliveriesStuck"], out["openMovedStreams"]) == (0, 0, 0)
+
+
+def test_deliveries_that_wait_are_counted_and_told(routers):
+    http = free_port()
+    router = routers("R", mode="standalone", entities=[
+        ["listener", {"name": "http", "host": "127.0.0.1", "port": http, "http": True}]])
+    management = Management(router)
+
+    def until(name, value):
+        """Asked again after each answer: a router tells nobody of the time."""
+        end = time.monotonic() + TIMEOUT
+        while management.query("routerMetrics")[0][name] != value:
+            assert time.monotonic() < end, name
+            threading.Event().wait(0.2)
+
+    consumer = router.receiver("balanced", credit=2, refill=False)
+    sent = router.sender("balanced").post_all([Message(body=n) for n in range(3)])
+    held = consumer.get()
+    until("deliveriesStuck", 3)
+    links = {x["linkDir"]: x for x in management.query("router.link")
+             if x["owningAddr"] == "Mbalanced"}
+    assert (links["in"]["deliveriesStuck"], links["out"]["deliveriesStuck"]) == (3, 2)
+    assert links["out"]["zeroCreditSeconds"] >= 10 and links["in"]["zeroCreditSeconds"] == 0
+    assert "qdr_deliveries_stuck_total 3" in get(http, "/metrics")[1]
+    assert "qdr_links_blocked_total 1" in get(http, "/metrics")[1]
+    held.accept()
+    consumer.get().accept()
+    consumer.flow(1)
+    consumer.get().accept()
+    assert [s.outcome() for s in sent] == [Delivery.ACCEPTED] * 3
+    [row] = management.query("routerMetrics")
+    assert (row["deliveriesStuck"], row["deliveriesDelayed10Sec"]) == (0, 3)
+    assert "qdr_deliveries_delayed_10sec_total 3" in get(http, "/metrics")[1]
+
+
+def test_an_address_tells_what_is_outstanding_through_each_neighbour(routers):
+    a, b = line(routers, "AB")
+    consumer = b.receiver("balanced")
+    wait_address(a, "balanced", remote=1)
+    a.sender("balanced").post_all([Message(body=n) for n in range(4)])
+    consumer.wait_received(4)
+    management = Management(a)
+    [row] = [x for x in management.query("router.address") if x["key"] == "Mbalanced"]
+    assert sum(row["transitOutstanding"]) == row["trackedDeliveries"] == 4
+    assert row["deliveriesFromContainer"] == 0
+    [row] = [x for x in management.query("router.address") if x["key"] == "M$management"]
+    assert row["transitOutstanding"] is None and row["deliveriesToContainer"] >= 2
 
 
 def test_a_connection_tells_who_is_there(router, management):
@@ -598,3 +672,26 @@ def test_who_leaves_answers_unread_gets_no_more(router, management):
     c.barrier()
     again = Management(router, connection=c)
     check(again.request("READ", "router"), 200)
+
+
+def test_ten_thousand_services_are_made_read_and_taken_away(routers):
+    def connector(n):
+        return {"name": "c%d" % n, "address": "a%d" % n, "host": "127.0.0.1", "port": "1"}
+
+    router = routers("R", entities=[["tcpConnector", connector(n)] for n in range(9990)])
+    management = Management(router)
+
+    def ask(operation, n, body=None):
+        return management.request(operation, "io.skupper.router.tcpConnector", body,
+                                  name="c%d" % n).properties["statusCode"]
+
+    for n in range(9990, 10000):
+        assert ask("CREATE", n, connector(n)) == 201
+    assert ask("CREATE", 5000, connector(5000)) == 400
+    assert ask("READ", 5000) == 200
+    assert ask("DELETE", 5000) == 204
+    assert ask("READ", 5000) == 404
+    assert ask("CREATE", 5000, connector(5000)) == 201
+    reply = management.request("QUERY", "org.amqp.management", {"attributeNames": ["name"]},
+                               entityType="io.skupper.router.tcpConnector", offset=9995, count=100)
+    assert len(reply.body["results"]) == 5

@@ -2,15 +2,18 @@
 """Programs that people run, through two routers and through three."""
 
 import glob
+import hashlib
 import json
 import os
+import pathlib
 import pwd
 import re
 import shutil
 import subprocess
+import tempfile
 
 import pytest
-from harness import TIMEOUT, Lines, free_port, inter_router, link_to
+from harness import SANITIZED, TIMEOUT, Lines, free_port, inter_router, link_to
 from services import connect, connector, listener
 
 BINARIES = os.pathsep.join([os.environ["PATH"], "/usr/sbin",
@@ -92,15 +95,21 @@ def test_redis_answers_its_benchmark(programs, through):
     assert len(re.findall(r"requests per second", out)) >= 5, out
 
 
-def test_postgresql_serves_pgbench(programs, through, tmp_path):
-    port, data = free_port(), tmp_path / "data"
+@pytest.fixture
+def home():
+    """A folder that others may enter: those of pytest are closed to them again and again."""
+    with tempfile.TemporaryDirectory() as name:
+        path = pathlib.Path(name)
+        path.chmod(0o755)
+        yield path
+
+
+def test_postgresql_serves_pgbench(home, programs, through):
+    port, data = free_port(), home / "data"
     owner = {}
     if os.getuid() == 0:  # which the server refuses to be
         user = pwd.getpwnam("postgres")
         owner = {"user": user.pw_uid, "group": user.pw_gid, "cwd": "/"}
-        for folder in (tmp_path, *list(tmp_path.parents)):
-            if "pytest-of-" in str(folder):
-                folder.chmod(0o755)
         data.mkdir()
         os.chown(data, user.pw_uid, user.pw_gid)
     run("initdb", "-D", data, "-U", "bench", "-A", "trust", "--no-sync", **owner)
@@ -111,6 +120,54 @@ def test_postgresql_serves_pgbench(programs, through, tmp_path):
     run("pgbench", *to, "-i", "-q", "postgres")
     out = run("pgbench", *to, "-c", 8, "-t", 25, "postgres")
     assert "number of transactions actually processed: 200/200" in out, out
+
+
+@pytest.fixture
+def ssh(programs, tmp_path):
+    """A server of our own user's, and what its clients say to reach it at a port."""
+    port = free_port()
+    for key in ("host", "user"):
+        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / key)
+    (tmp_path / "config").write_text("""
+        ListenAddress 127.0.0.1:%(port)d
+        HostKey %(dir)s/host
+        PidFile none
+        AuthorizedKeysFile %(dir)s/user.pub
+        StrictModes no
+        UsePAM no
+        PasswordAuthentication no
+        PermitRootLogin yes
+        Subsystem sftp internal-sftp
+    """ % {"port": port, "dir": tmp_path})
+    if os.getuid() == 0:
+        os.makedirs("/run/sshd", mode=0o755, exist_ok=True)
+    programs("sshd", "-D", "-e", "-f", tmp_path / "config").wait("Server listening")
+    return port, lambda entrance: [
+        "-F", "none", "-i", tmp_path / "user", "-o", "StrictHostKeyChecking=no", "-o",
+        "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-o", "Port=%d" % entrance]
+
+
+def sha256(path):
+    with open(path, "rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+def test_scp_carries_a_gibibyte_there_and_back(ssh, through, tmp_path):
+    port, to = ssh
+    how = to(through(port))
+    user = pwd.getpwuid(os.getuid()).pw_name
+    sent, there, back = (tmp_path / name for name in ("sent", "there", "back"))
+    block = os.urandom(1 << 20)
+    with open(sent, "wb") as f:
+        for i in range(1 << (4 if SANITIZED else 10)):
+            f.write(i.to_bytes(8, "big") + block[8:])
+    assert run("ssh", *how, user + "@127.0.0.1", "echo it works") == "it works\n"
+    run("scp", *how, sent, "%s@127.0.0.1:%s" % (user, there))
+    assert sha256(there) == sha256(sent)
+    run("scp", *how, "%s@127.0.0.1:%s" % (user, there), back)
+    assert sha256(back) == sha256(sent)
+    for path in (sent, there, back):
+        path.unlink()
 
 
 @pytest.mark.parametrize("direction", [(), ("-R",), ("-P", "4"), ("--bidir",)])

@@ -337,6 +337,11 @@ void sim_client_end(struct sim *s, struct sim_client *c)
     free(c);
 }
 
+struct sim_wire *sim_wire_of(const struct sim_client *c)
+{
+    return c->wire;
+}
+
 const struct sim_counts *sim_counts(const struct sim_client *c)
 {
     return &c->counts;

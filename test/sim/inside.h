@@ -32,7 +32,7 @@ struct sim_wire {
     struct end ends[2];
     int cost;
     uint32_t delay_ms, jitter_ms, bytes_per_ms;
-    bool is_joined, is_silent, is_client;
+    bool is_joined, is_silent, is_client, is_shard;
 };
 
 struct station {
@@ -47,8 +47,9 @@ struct sim {
     struct rng rng;
     struct mono now;
     struct heap heap;
-    struct station *stations;
-    uint32_t station_count, block_size;
+    struct station *stations; // the routers, then the shards of the first, of the second, …
+    uint32_t station_count, shards, block_size;
+    size_t stored_max; // of each router
     struct list wires, clients, woken;
     uint64_t steps, packets, bytes;
     struct sim_client **by_number; // NULL when it has ended

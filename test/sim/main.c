@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// sim SEED ROUTERS: a random network, messages of every treatment, and faults from the seed: slow
-// and jittery wires, lost links, silent cables, partitions, restarts, slow consumers.
-// sim SEED ROUTERS ADDRESSES: how such a network of so many addresses converges from cold, and
-// what one change costs.
+// sim SEED ROUTERS [0 SHARDS]: a random network, messages of every treatment, and faults from the
+// seed: slow and jittery wires, lost links, silent cables, partitions, restarts, slow consumers.
+// sim SEED ROUTERS ADDRESSES [SHARDS]: how such a network of so many addresses converges from cold,
+// and what one change costs.
 //
 // Prints what it did and what it cost; exits 1, with the seed, when an invariant does not hold.
 #include <malloc.h>
@@ -25,7 +25,7 @@ enum {
 struct run {
     struct sim *s;
     uint64_t seed;
-    uint32_t routers, wire_count;
+    uint32_t routers, shards, wire_count;
     struct sim_wire **wires;
     uint32_t (*wire_ends)[2];
     struct sim_client *senders[STREAMS], *receivers[STREAMS][RECEIVERS];
@@ -35,7 +35,7 @@ struct run {
 
 static void fail(const struct run *r, const char *what)
 {
-    printf("FAILED seed=%lu routers=%u: %s\n", r->seed, r->routers, what);
+    printf("FAILED seed=%lu routers=%u shards=%u: %s\n", r->seed, r->routers, r->shards, what);
     exit(1);
 }
 
@@ -403,9 +403,10 @@ int main(int argc, char **argv)
 {
     struct run *r = xcalloc(1, sizeof(*r));
     uint32_t addresses = argc > 3 ? (uint32_t)strtoul(argv[3], NULL, 10) : 0;
+    uint32_t shards = argc > 4 ? (uint32_t)strtoul(argv[4], NULL, 10) : 0;
 
-    if (argc < 3 || argc > 4) {
-        fprintf(stderr, "usage: sim SEED ROUTERS [ADDRESSES]\n");
+    if (argc < 3 || argc > 5 || shards > ROUTER_SHARDS_MAX) {
+        fprintf(stderr, "usage: sim SEED ROUTERS [ADDRESSES [SHARDS]]\n");
         return 2;
     }
     r->seed = strtoull(argv[1], NULL, 10);
@@ -414,8 +415,9 @@ int main(int argc, char **argv)
         fprintf(stderr, "sim: ROUTERS must be from 2 to 100000\n");
         return 2;
     }
-    r->s = sim_new(r->seed, r->routers, 4096);
-    printf("seed=%lu routers=%u\n", r->seed, r->routers);
+    r->shards = shards;
+    r->s = sim_new(r->seed, r->routers, shards, 4096);
+    printf("seed=%lu routers=%u shards=%u\n", r->seed, r->routers, shards);
     if (addresses > 0)
         run_convergence(r, addresses);
     else

@@ -16,6 +16,7 @@
 enum {
     IN_FLIGHT_MAX = 256 * 1024, // what sockets hold between two ends
     PIECE = 8 * 1024,
+    SMALL_STORE = 100 * 1024,
     STEPS_AT_ONCE_MAX = 10000000,
 };
 
@@ -42,7 +43,13 @@ const char *sim_fault(const struct sim *s)
     return s->fault[0] ? s->fault : NULL;
 }
 
-struct sim *sim_new(uint64_t seed, uint32_t router_count, uint32_t block_size)
+// Where the part of a router stands: the hub is 0, then come its shards.
+static uint32_t part_at(const struct sim *s, uint32_t router, uint32_t part)
+{
+    return part == 0 ? router : s->station_count + router * s->shards + part - 1;
+}
+
+struct sim *sim_new(uint64_t seed, uint32_t router_count, uint32_t shards, uint32_t block_size)
 {
     struct sim *s = xcalloc(1, sizeof(*s));
 
@@ -53,8 +60,10 @@ struct sim *sim_new(uint64_t seed, uint32_t router_count, uint32_t block_size)
     list_init(&s->wires);
     list_init(&s->clients);
     list_init(&s->woken);
+    s->stored_max = seed % 2 ? 0 : SMALL_STORE;
     s->station_count = router_count;
-    s->stations = xcalloc(router_count, sizeof(*s->stations));
+    s->shards = shards;
+    s->stations = xcalloc((size_t)router_count * (1 + shards), sizeof(*s->stations));
     for (uint32_t i = 0; i < router_count; i++)
         sim_start(s, i);
     return s;
@@ -87,7 +96,14 @@ uint64_t sim_packets(const struct sim *s)
 
 size_t sim_blocks_used(struct sim *s, uint32_t index)
 {
-    return s->stations[index].pool ? pool_used(s->stations[index].pool) : 0;
+    size_t used = 0;
+
+    for (uint32_t part = 0; part <= s->shards; part++) {
+        const struct pool *pool = s->stations[part_at(s, index, part)].pool;
+
+        used += pool ? pool_used(pool) : 0;
+    }
+    return used;
 }
 
 uint64_t sim_bytes(const struct sim *s)
@@ -329,7 +345,8 @@ void sim_delay(struct sim_wire *w, uint32_t delay_ms, uint32_t jitter_ms, uint32
 
 struct sim_wire *sim_client_wire(struct sim *s, uint32_t router)
 {
-    struct sim_wire *w = wire_new(s, router, router, 1, 1);
+    uint32_t part = s->shards > 0 ? rng_below(&s->rng, s->shards + 1) : 0;
+    struct sim_wire *w = wire_new(s, router, part_at(s, router, part), 1, 1);
 
     w->is_client = true;
     return w;
@@ -347,7 +364,7 @@ void sim_join(struct sim *s, struct sim_wire *w)
     if (w->is_joined && !w->is_silent)
         return;
     sim_cut(s, w);
-    if (w->is_client || !s->stations[w->ends[0].router].router ||
+    if (w->is_client || w->is_shard || !s->stations[w->ends[0].router].router ||
         !s->stations[w->ends[1].router].router)
         return;
     w->is_joined = true;
@@ -396,24 +413,100 @@ bool sim_is_joined(const struct sim_wire *w)
     return w->is_joined && !w->is_silent;
 }
 
-void sim_kill(struct sim *s, uint32_t index)
+static void cut_all(struct sim *s, uint32_t at)
 {
-    struct station *st = &s->stations[index];
-
-    if (!st->router)
-        return;
     list_for_each (node, &s->wires) {
         struct sim_wire *w = list_entry(node, struct sim_wire, on_sim);
 
-        if (w->ends[0].router == index || w->ends[1].router == index)
-            sim_cut(s, w);
+        if (w->ends[0].router != at && w->ends[1].router != at)
+            continue;
+        sim_cut(s, w);
+        if (w->is_shard) {
+            list_remove(&w->on_sim);
+            free(w);
+        }
     }
-    pull_woken(s);
+}
+
+static void stop(struct sim *s, struct station *st)
+{
     heap_cancel(&s->heap, &st->deadline.timer);
     router_free(st->router);
     st->router = NULL;
     pool_free(st->pool);
     st->pool = NULL;
+}
+
+void sim_kill(struct sim *s, uint32_t index)
+{
+    if (!s->stations[index].router)
+        return;
+    for (uint32_t part = 0; part <= s->shards; part++)
+        cut_all(s, part_at(s, index, part));
+    pull_woken(s);
+    for (uint32_t part = s->shards + 1; part-- > 0;)
+        stop(s, &s->stations[part_at(s, index, part)]);
+}
+
+// All that both ends have to say, without time passing.
+static void greet(struct sim *s, struct sim_wire *w)
+{
+    bool any = true;
+
+    while (any) {
+        any = false;
+        for (int i = 0; i < 2; i++) {
+            struct buf *out = router_conn_output(w->ends[i].conn, s->now);
+            size_t len = out->len;
+            uint8_t *bytes = xcalloc(1, len + 1);
+
+            any = any || len > 0;
+            buf_copy(out, 0, bytes, len);
+            buf_skip(out, len);
+            router_conn_sent(w->ends[i].conn, s->now);
+            router_conn_feed(w->ends[1 - i].conn, bytes, len, s->now);
+            free(bytes);
+        }
+    }
+}
+
+// As a worker joins the first one: the two know each other before anybody comes.
+static void join_shard(struct sim *s, uint32_t hub, uint32_t shard)
+{
+    struct sim_wire *w = wire_new(s, shard, hub, 1, 0);
+
+    w->is_shard = w->is_joined = true;
+    w->jitter_ms = 1;
+    end_connect(s, &w->ends[0], false, ROUTER_ROLE_SHARD);
+    end_connect(s, &w->ends[1], true, ROUTER_ROLE_SHARD);
+    router_add_shard(s->stations[hub].router, s->stations[shard].router);
+    greet(s, w);
+    settle_router(s, hub);
+    settle_router(s, shard);
+}
+
+static void start(struct sim *s, uint32_t index, uint32_t part)
+{
+    struct station *st = &s->stations[part_at(s, index, part)];
+
+    snprintf(st->id, sizeof(st->id), "R%04u", index);
+    st->pool = pool_new(s->block_size, SIM_BLOCKS);
+
+    struct router_opts o = {
+        .id = st->id,
+        .mode = part == 0 ? ROUTER_INTERIOR : ROUTER_SHARD,
+        .hub_mode = ROUTER_INTERIOR,
+        .shard = part,
+        .instance = 1000 + st->starts++,
+        .seed = rng_next(&s->rng),
+        .default_treatment = ROUTER_BALANCED,
+        .stored_max = s->stored_max,
+        .pool = st->pool,
+    };
+
+    st->router = router_new(&o, s->now);
+    if (part > 0)
+        join_shard(s, index, part_at(s, index, part));
 }
 
 void sim_start(struct sim *s, uint32_t index)
@@ -422,19 +515,8 @@ void sim_start(struct sim *s, uint32_t index)
 
     if (st->router)
         return;
-    snprintf(st->id, sizeof(st->id), "R%04u", index);
-    st->pool = pool_new(s->block_size, SIM_BLOCKS);
-
-    struct router_opts o = {
-        .id = st->id,
-        .mode = ROUTER_INTERIOR,
-        .instance = 1000 + st->starts++,
-        .seed = rng_next(&s->rng),
-        .default_treatment = ROUTER_BALANCED,
-        .pool = st->pool,
-    };
-
-    st->router = router_new(&o, s->now);
+    for (uint32_t part = 0; part <= s->shards; part++)
+        start(s, index, part);
     router_address_config(st->router, STR("mc"), true, ROUTER_MULTICAST, -1);
     router_address_config(st->router, STR("closest"), true, ROUTER_CLOSEST, -1);
     settle_router(s, index);
@@ -551,7 +633,7 @@ static void shortest(struct sim *s, uint32_t from, int *cost)
         list_for_each (node, &s->wires) {
             const struct sim_wire *w = list_entry(node, struct sim_wire, on_sim);
 
-            for (int i = 0; i < 2 && !w->is_client && sim_is_joined(w); i++) {
+            for (int i = 0; i < 2 && !w->is_client && !w->is_shard && sim_is_joined(w); i++) {
                 uint32_t u = w->ends[i].router, v = w->ends[1 - i].router;
 
                 if (cost[u] != INT32_MAX && cost[u] + w->cost < cost[v]) {

@@ -19,11 +19,14 @@ struct sim;
 struct sim_wire;
 struct sim_client;
 
-struct sim *sim_new(uint64_t seed, uint32_t router_count, uint32_t block_size);
+// With an even seed routers store little, so that being full is met all the time.
+// Each router has `shards` beside its hub (router.h), joined to it by wires that lose nothing and
+// take up to a millisecond; its clients are spread over all of them.
+struct sim *sim_new(uint64_t seed, uint32_t router_count, uint32_t shards, uint32_t block_size);
 void sim_free(struct sim *s);
 struct mono sim_now(const struct sim *s);
 struct router *sim_router(struct sim *s, uint32_t index); // NULL while it is down
-size_t sim_blocks_used(struct sim *s, uint32_t index);    // of that router's pool
+size_t sim_blocks_used(struct sim *s, uint32_t index);    // of that router's pools
 uint32_t sim_below(struct sim *s, uint32_t bound);        // a number from the seed
 // What must never happen and did; NULL while all is well.
 const char *sim_fault(const struct sim *s);
@@ -78,5 +81,6 @@ struct sim_counts {
 struct sim_client *sim_client_new(struct sim *s, const struct sim_client_opts *opts);
 void sim_client_end(struct sim *s, struct sim_client *c); // closes its connection at once
 const struct sim_counts *sim_counts(const struct sim_client *c);
+struct sim_wire *sim_wire_of(const struct sim_client *c);
 // Did the receiver get message `number` of that sender?
 bool sim_has(const struct sim_client *receiver, const struct sim_client *sender, uint32_t number);

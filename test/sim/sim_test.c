@@ -8,7 +8,7 @@ enum { BLOCK = 4096 };
 
 static struct sim *line_of(uint32_t count)
 {
-    struct sim *s = sim_new(1, count, BLOCK);
+    struct sim *s = sim_new(1, count, 0, BLOCK);
 
     for (uint32_t i = 1; i < count; i++)
         sim_link(s, i, i - 1, 1, 1);
@@ -86,7 +86,7 @@ TEST(messages_cross_the_line_and_are_accepted_once)
 
 TEST(multicast_gives_everybody_each_message_once)
 {
-    struct sim *s = sim_new(2, 5, BLOCK);
+    struct sim *s = sim_new(2, 5, 0, BLOCK);
     struct sim_client *to[5], *from;
 
     for (uint32_t i = 0; i < 5; i++) // a ring: two ways to everywhere
@@ -105,7 +105,7 @@ TEST(multicast_gives_everybody_each_message_once)
 
 TEST(a_ring_heals_at_once_when_a_link_is_cut)
 {
-    struct sim *s = sim_new(3, 6, BLOCK);
+    struct sim *s = sim_new(3, 6, 0, BLOCK);
     struct sim_wire *w[6];
 
     for (uint32_t i = 0; i < 6; i++)
@@ -124,7 +124,7 @@ TEST(a_ring_heals_at_once_when_a_link_is_cut)
 
 TEST(a_pulled_cable_is_noticed_within_a_second)
 {
-    struct sim *s = sim_new(4, 4, BLOCK);
+    struct sim *s = sim_new(4, 4, 0, BLOCK);
     struct sim_wire *w[4];
 
     for (uint32_t i = 0; i < 4; i++)
@@ -303,7 +303,55 @@ TEST(ends_inside_two_routers_meet_over_the_network)
     end(s);
 }
 
-TEST_MAIN(CASE(a_line_of_five_knows_its_routes_within_a_second),
+struct counted {
+    const struct sim_client *receivers[3];
+    uint32_t wanted;
+};
+
+static bool all_have_all(struct sim *s, void *user)
+{
+    const struct counted *c = user;
+
+    (void)s;
+    for (int i = 0; i < 3; i++)
+        if (sim_counts(c->receivers[i])->received < c->wanted)
+            return false;
+    return true;
+}
+
+TEST(presettled_multicasts_go_at_the_pace_of_the_slowest_and_none_is_lost)
+{
+    enum { ROUTERS = 5, SENDERS = 3, EACH = 600 };
+    struct sim *s = sim_new(5, ROUTERS, 1, BLOCK);
+    struct counted all = {.wanted = SENDERS * EACH};
+    struct router_stats stats;
+
+    for (uint32_t i = 0; i + 1 < ROUTERS; i++)
+        sim_link(s, i, i + 1, 1, 1);
+    for (uint32_t i = 0; i < 3; i++)
+        all.receivers[i] = sim_client_new(
+            s,
+            &(struct sim_client_opts){.router = i * 2, .address = "mc/x", .credit = i ? 300 : 3});
+    sim_run(s, 5000, NULL, NULL);
+    sim_delay(sim_wire_of(all.receivers[0]), 20, 0, 0); // three messages each 40 ms
+    for (uint32_t i = 0; i < SENDERS; i++)
+        sim_client_new(s, &(struct sim_client_opts){.router = 4 - i,
+                                                    .address = "mc/x",
+                                                    .is_sender = true,
+                                                    .presettled = true,
+                                                    .to_send = EACH,
+                                                    .size = 100});
+    CHECK(sim_run(s, 120000, all_have_all, &all));
+    CHECK(!sim_fault(s));
+    for (uint32_t i = 0; i < ROUTERS; i++) {
+        router_stats(sim_router(s, i), &stats);
+        CHECK_EQ(stats.dropped_presettled, 0);
+    }
+    sim_free(s);
+}
+
+TEST_MAIN(CASE(presettled_multicasts_go_at_the_pace_of_the_slowest_and_none_is_lost),
+          CASE(a_line_of_five_knows_its_routes_within_a_second),
           CASE(messages_cross_the_line_and_are_accepted_once),
           CASE(multicast_gives_everybody_each_message_once),
           CASE(a_ring_heals_at_once_when_a_link_is_cut),

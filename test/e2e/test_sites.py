@@ -1,0 +1,371 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sites on one host: linked by tokens, sharing services, surviving what happens to them."""
+
+import json
+import os
+import socket
+import socketserver
+import threading
+import time
+
+import pytest
+import sites as s
+from harness import free_port
+
+
+class Echo(socketserver.ThreadingTCPServer):
+    """Answers each line with its own name and the line."""
+
+    daemon_threads = allow_reuse_address = True
+
+    def __init__(self, name, port=0):
+        class Handler(socketserver.StreamRequestHandler):
+            def handle(self):
+                for line in self.rfile:
+                    self.wfile.write(name.encode() + b" " + line)
+
+        super().__init__(("127.0.0.1", port), Handler)
+        self.port = self.server_address[1]
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def close(self):
+        self.shutdown()
+        self.server_close()
+
+
+@pytest.fixture
+def home(tmp_path):
+    with_sites = s.Sites(tmp_path)
+    yield with_sites
+    with_sites.close()
+
+
+@pytest.fixture
+def pair(home):
+    """West, which accepts links, and east, which is linked to it."""
+    west = home.site("west", "--enable-link-access")
+    east = home.site("east")
+    east.link_to(west)
+    s.until("the link is up", lambda: is_linked(east))
+    return west, east
+
+
+def link_name(site):
+    return json.loads(site.run("link", "status", "-o", "json"))["metadata"]["name"]
+
+
+def is_linked(site):
+    return site.condition("Link", link_name(site), "Operational") == ("True", "OK")
+
+
+def expose(site, server, address, port):
+    site.run("expose", "host", "localhost:%d" % server.port, "--address", address, "--port",
+             str(port))
+
+
+def test_the_status_of_a_link_waits_until_it_works(home):
+    west, east = home.site("west", "--enable-link-access"), home.site("east")
+    east.link_to(west)
+    said = east.run("link", "status", "--wait", "20").splitlines()
+    assert said[1].split()[1:] == ["Ready", "1", "OK"]
+    # One that never will is not waited for longer.
+    east.apply("""apiVersion: skupper.io/v2alpha1
+kind: Link
+metadata: {name: nowhere}
+spec:
+  tlsCredentials: none
+  endpoints: [{name: inter-router, host: 127.0.0.1, port: "1"}]
+""")
+    begin = time.monotonic()
+    assert "Status\t: Ready" not in east.run("link", "status", "nowhere", "--wait", "1")
+    assert time.monotonic() - begin >= 1
+
+
+def test_a_service_exposed_at_one_site_is_there_at_the_other(pair):
+    west, east = pair
+    server, port = Echo("east"), free_port()
+    expose(east, server, "db", port)
+    s.until("db answers at west", lambda: s.talk(west.host, port, "x") == "east x")
+    assert "db:%d" % port in west.run("service", "status")
+    east.run("unexpose", "host", "localhost", "--address", "db")
+    s.until("db is gone at west", lambda: not s.connects(west.host, port))
+    s.until("nobody offers it", lambda: "No services defined" in west.run("service", "status"))
+    server.close()
+
+
+def test_each_site_sees_the_whole_network(pair):
+    west, east = pair
+    server, port = Echo("east"), free_port()
+    expose(east, server, "db", port)
+
+    def is_complete(site):
+        text = site.run("network", "status")
+        return all(w in text for w in ("west", "east", "offers db", "uses db:%d" % port,
+                                       "to west (up"))
+
+    for site in pair:
+        s.until("%s sees it" % site.name, lambda: is_complete(site))
+    wests = json.loads(west.run("network", "status", "-o", "json"))
+    easts = json.loads(east.run("network", "status", "-o", "json"))
+    assert [x["site"]["identity"] for x in wests["siteStatus"]] == \
+        [x["site"]["identity"] for x in easts["siteStatus"]]
+    server.close()
+
+
+def test_killing_the_agent_interrupts_nothing_and_the_next_one_takes_over(pair):
+    west, east = pair
+    server, port = Echo("east"), free_port()
+    expose(east, server, "db", port)
+    s.until("db answers", lambda: s.talk(west.host, port, "x") == "east x")
+    router = west.pid("router")
+    with socket.create_connection((west.host, port), timeout=10) as held:
+        lines = held.makefile("rw")
+        for number in range(3):
+            west.kill("agent")
+            lines.write("%d\n" % number)
+            lines.flush()
+            assert lines.readline() == "east %d\n" % number
+            west.run("system", "start")
+        lines.write("last\n")
+        lines.flush()
+        assert lines.readline() == "east last\n"
+    assert west.pid("router") == router
+    server.close()
+
+
+def test_a_router_that_dies_is_started_again_and_everything_comes_back(pair):
+    west, east = pair
+    server, port = Echo("east"), free_port()
+    expose(east, server, "db", port)
+    s.until("db answers", lambda: s.talk(west.host, port, "x") == "east x")
+    for site in pair:
+        old = site.pid("router")
+        site.kill("router")
+        s.until("another runs", lambda: site.pid("router") != old)
+        s.until("db answers again", lambda: s.talk(west.host, port, "x") == "east x")
+    server.close()
+
+
+def test_uninstalling_touches_nothing_while_a_site_runs_and_leaves_nothing_when_forced(home):
+    idle = home.site("a-first", start=False)
+    running = [home.site(name) for name in ("b", "c")]
+    pids = [site.pid(which) for site in running for which in ("agent", "router")]
+    with pytest.raises(s.Failed, match="Active sites detected"):
+        home.run("system", "uninstall")
+    assert idle.root.exists() and not any(s.has_ended(pid) for pid in pids)
+    home.run("system", "uninstall", "--force")
+    assert all(s.has_ended(pid) for pid in pids) and not home.home.exists()
+
+
+def test_a_link_goes_to_the_endpoint_that_answers(home):
+    west, east = home.site("west", "--enable-link-access"), home.site("east")
+    east.link_to(west)
+    path = next((east.root / "input" / "resources").glob("Link-*.yaml"))
+    name = path.stem.split("-", 1)[1]
+    up = ("True", "OK")
+    s.until("it is up", lambda: east.condition("Link", name, "Operational") == up)
+    dead = "  - host: 127.0.0.1\n    name: inter-router\n    port: \"%d\"\n" % free_port()
+    path.write_text(path.read_text().replace("  endpoints:\n", "  endpoints:\n" + dead))
+    s.until("it has both", lambda: "alternates" in (
+        east.root / "runtime" / "router" / "skrouterd.json").read_text())
+    server, port = Echo("west"), free_port()
+    west.run("connector", "create", "db", str(server.port), "--host", "127.0.0.1")
+    east.run("listener", "create", "db", str(port), "--host", east.host)
+    s.until("it answers", lambda: s.talk(east.host, port, "x") == "west x")
+    s.until("it is up", lambda: east.condition("Link", name, "Operational") == up)
+    server.close()
+
+
+def test_links_are_accepted_at_the_address_and_by_the_names_that_were_given(home):
+    host, other = home.host(), home.host()
+    west, east = home.site("west", "--enable-link-access", "--bind-host", host,
+                           "--subject-alternative-names", "localhost, %s" % host), home.site("east")
+    east.link_to(west)
+    s.until("the link is up", lambda: is_linked(east))
+    ends = east.resource("Link", link_name(east))["spec"]["endpoints"]
+    assert {end["host"] for end in ends} == {"localhost", host}
+    port = next(int(end["port"]) for end in ends if end["name"] == "inter-router")
+    assert s.connects(host, port) and not s.connects(other, port)
+    west.run("site", "update", "west", "--bind-host", other)  # and nothing else
+    s.until("it is there", lambda: s.connects(other, port))
+    s.until("and not here", lambda: not s.connects(host, port))
+    west.run("site", "update", "west", "--enable-link-access=false")
+    s.until("nor anywhere", lambda: not s.connects(other, port))
+    assert not list((west.root / "input" / "resources").glob("RouterAccess-*"))
+    with pytest.raises(s.Failed, match="must be set to true"):
+        west.run("site", "update", "west", "--bind-host", host)
+    west.run("site", "update", "west", "--enable-link-access", "--bind-host", host)
+    west.run("site", "update", "west", "--bind-host", "")  # as without it
+    s.until("everywhere", lambda: s.connects(other, port) and s.connects(host, port))
+
+
+def test_one_resource_is_broken_and_all_others_work(home):
+    site = home.site("lone")
+    good, bad = free_port(), free_port()
+    site.run("listener", "create", "good", str(good), "--host", site.host)
+    resources = site.root / "input" / "resources"
+    (resources / "Listener-bad.yaml").write_text(
+        "apiVersion: skupper.io/v2alpha1\nkind: Listener\nmetadata:\n  name: bad\nspec:\n"
+        "  routingKey: bad\n  host: %s\n  port: many\n" % site.host)
+    (resources / "Connector-torn.yaml").write_text("apiVersion: [\n")
+    s.until("the bad one says where", lambda: "Listener-bad.yaml:8" in (
+        site.condition("Listener", "bad", "Configured") or ("", ""))[1])
+    s.until("the torn one says where", lambda: "Connector-torn.yaml:" in (
+        site.condition("Connector", "torn", "Configured") or ("", ""))[1])
+    assert site.condition("Listener", "good", "Configured") == ("True", "OK")
+    (resources / "Listener-bad.yaml").write_text(
+        (resources / "Listener-bad.yaml").read_text().replace("many", str(bad)))
+    s.until("it is well again", lambda: site.condition("Listener", "bad", "Configured") ==
+            ("True", "OK"))
+
+
+def test_a_file_torn_by_an_edit_leaves_what_was(home):
+    site = home.site("lone")
+    server, port = Echo("here"), free_port()
+    site.run("connector", "create", "db", str(server.port), "--host", "127.0.0.1")
+    site.run("listener", "create", "db", str(port), "--host", site.host)
+    s.until("it answers", lambda: s.talk(site.host, port, "x") == "here x")
+    path = site.root / "input" / "resources" / "Listener-db.yaml"
+    whole = path.read_text()
+    path.write_text(whole + "  : }\n")
+    s.until("the status says so", lambda: "Listener-db.yaml:" in (
+        site.condition("Listener", "db", "Configured") or ("", ""))[1])
+    assert s.talk(site.host, port, "x") == "here x"
+    path.write_text(whole)
+    s.until("it is well", lambda: site.condition("Listener", "db", "Configured") == ("True", "OK"))
+    server.close()
+
+
+def test_a_port_in_use_is_a_status_and_ends_by_itself(home):
+    site = home.site("lone")
+    server, port = Echo("here"), free_port()
+    site.run("connector", "create", "db", str(server.port), "--host", "127.0.0.1")
+    with socket.socket() as squatter:
+        squatter.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        squatter.bind((site.host, port))
+        squatter.listen()
+        site.run("listener", "create", "db", str(port), "--host", site.host)
+        s.until("the status says so", lambda: "in use" in (
+            site.condition("Listener", "db", "Configured") or ("", ""))[1])
+    s.until("it answers", lambda: s.talk(site.host, port, "x") == "here x")
+    s.until("it is well", lambda: site.condition("Listener", "db", "Configured") == ("True", "OK"))
+    server.close()
+
+
+def test_a_connection_lives_through_a_thousand_edits_of_other_resources(home):
+    site = home.site("lone")
+    server, port = Echo("here"), free_port()
+    site.run("connector", "create", "db", str(server.port), "--host", "127.0.0.1")
+    site.run("listener", "create", "db", str(port), "--host", site.host)
+    s.until("it answers", lambda: s.talk(site.host, port, "x") == "here x")
+    path = site.root / "input" / "resources" / "Listener-other.yaml"
+    ports = [free_port() for _ in range(10)]
+    with socket.create_connection((site.host, port), timeout=20) as held:
+        lines = held.makefile("rw")
+        for number in range(1000):
+            path.with_suffix(".new").write_text(
+                "apiVersion: skupper.io/v2alpha1\nkind: Listener\nmetadata:\n  name: other\nspec:\n"
+                "  routingKey: key-%d\n  host: %s\n  port: %d\n"
+                % (number, site.host, ports[number % 10]))
+            os.rename(path.with_suffix(".new"), path)
+            if number % 10 == 0:
+                lines.write("%d\n" % number)
+                lines.flush()
+                assert lines.readline() == "here %d\n" % number
+        s.until("the last edit is there", lambda: site.resource("Listener", "other")["spec"][
+            "routingKey"] == "key-999")
+        lines.write("last\n")
+        lines.flush()
+        assert lines.readline() == "here last\n"
+    server.close()
+
+
+def test_private_keys_are_readable_by_their_owner_alone(pair):
+    for site in pair:
+        keys = list(site.root.rglob("*.key"))
+        assert keys
+        for key in keys + list(site.root.glob("input/resources/Secret-*")) + \
+                list(site.root.glob("runtime/links/*")) + list(site.root.glob("runtime/grants/*")):
+            assert key.stat().st_mode & 0o077 == 0, key
+
+
+def test_a_token_is_good_once_and_then_says_so(home, tmp_path):
+    west = home.site("west", "--enable-link-access")
+    first, second = home.site("first", start=False), home.site("second", start=False)
+    token = tmp_path / "token.yaml"
+    west.run("token", "issue", str(token))
+    assert token.stat().st_mode & 0o077 == 0
+    first.run("token", "redeem", str(token))
+    said = second.run("token", "redeem", str(token), status=1)
+    assert "No such access granted" in said or "404" in said
+    assert not list((second.root / "input" / "resources").glob("Link-*"))
+
+
+def test_a_site_that_is_asked_for_nothing_opens_no_port_to_others(home):
+    site = home.site("lone")
+    with open("/proc/net/tcp") as table:
+        listening = table.read()
+    pids = {site.pid("agent"), site.pid("router")}
+    inodes = set()
+    for pid in pids:
+        for fd in os.listdir("/proc/%d/fd" % pid):
+            target = os.readlink("/proc/%d/fd/%s" % (pid, fd))
+            if target.startswith("socket:"):
+                inodes.add(target[8:-1])
+    for line in listening.splitlines()[1:]:
+        words = line.split()
+        if words[9] in inodes and words[3] == "0A":
+            assert words[1].startswith("0100007F:"), line
+
+
+def test_what_stops_is_gone(home):
+    site = home.site("lone")
+    agent, router = site.pid("agent"), site.pid("router")
+    assert "has been removed" in site.run("system", "stop")
+    assert not site.root.exists()
+    assert s.has_ended(agent) and s.has_ended(router)
+
+
+def test_a_site_with_two_definitions_does_not_start_and_says_why(home):
+    site = home.site("lone", start=False)
+    site.apply("apiVersion: skupper.io/v2alpha1\nkind: Site\nmetadata:\n  name: other\n")
+    assert "multiple sites" in site.run("system", "start", status=1)
+
+
+def test_trace_tells_the_way_and_why_there_is_none(pair):
+    west, east = pair
+    server, port = Echo("east"), free_port()
+    expose(east, server, "db", port)
+    s.until("db answers at west", lambda: s.talk(west.host, port, "x") == "east x")
+    way = json.loads(west.run("trace", "db:%d" % port, "-o", "json"))
+    assert [hop["router"].split("-")[0] for hop in way["path"]] == ["west", "east"]
+    assert way["server"]["port"] == str(server.port)
+    assert "east" in west.run("trace", "db:%d" % port)
+    assert "no way" in west.run("why", "nothing", status=1)
+    server.close()
+
+
+@pytest.mark.parametrize("is_given_back", [False, True])
+def test_a_port_that_was_taken_just_before_the_start(home, is_given_back):
+    """By somebody who may go away again: the router and its agent agree on another one."""
+    site = home.site("west", start=False)
+    taken = socket.create_server(("127.0.0.1", 0))
+    port = taken.getsockname()[1]
+    state = site.root / "internal" / "state.json"
+    state.parent.mkdir(parents=True)
+    state.write_text(json.dumps({
+        "siteId": "c2d8a1f0-5b7e-4a53-9d7c-0b1e6f3a9c11", "routerSuffix": "1-1",
+        "ports": {"skupper-local/normal": port}, "certificates": {}}))
+
+    def give_back():
+        s.until("the router met it", lambda: "in use" in site.log("router"))
+        taken.close()
+
+    helper = threading.Thread(target=give_back)
+    if is_given_back:
+        helper.start()
+    site.run("system", "start")
+    if is_given_back:
+        helper.join()
+    taken.close()
+    assert site.condition("Site", "west", "Running")[0] == "True"

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+import os
+import sys
+import pathlib
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+
+from cluster import Cluster  # noqa: E402
+from standin import Standin, make_certificates  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("certificates")
+    make_certificates(folder)
+    return folder
+
+
+def _clusters(tmp_path_factory, request):
+    """Gives clusters by name ("a", "b", "c"), each made once."""
+    made = {}
+
+    def give(name="a"):
+        if name not in made:
+            scratch = tmp_path_factory.mktemp("cluster-" + name)
+            real = os.environ.get("KUBECONFIG_" + name.upper())
+            standin = None if real else Standin(scratch,
+                                                request.getfixturevalue("certificates"))
+            made[name] = Cluster(name, real or standin.kubeconfig, scratch, standin)
+        return made[name]
+
+    yield give
+    for cluster in made.values():
+        cluster.clean_up()
+        if cluster.standin:
+            cluster.standin.close()
+
+
+@pytest.fixture(scope="module")
+def clusters(tmp_path_factory, request):
+    yield from _clusters(tmp_path_factory, request)
+
+
+@pytest.fixture
+def cluster(clusters):
+    """The first cluster, without trouble from earlier tests."""
+    one = clusters("a")
+    if one.standin:
+        one.control("clear")
+    yield one
+    if one.standin:
+        one.control("clear")
+        one.control("simulate", deployments=False, load_balancers=False)
+
+
+@pytest.fixture
+def standin(cluster):
+    """The cluster where it is the stand-in, for tests that order trouble or count requests."""
+    if cluster.is_real:
+        pytest.skip("a real cluster makes no trouble on request")
+    return cluster
+
+
+@pytest.fixture
+def namespace(cluster):
+    return cluster.namespace()
