@@ -3,7 +3,8 @@
 // uses. Prints one JSON object: messages, seconds, rate, latency, what was lost, processor time.
 //
 //   load --to HOST:PORT --from HOST:PORT [--address A] [--size N] [--seconds S] [--presettled]
-//        [--pairs N] [--receivers N] [--rate PER_SECOND] [--credit N] [--pids PID,PID,…]
+//        [--pairs N] [--receivers N] [--rate PER_SECOND] [--credit N] [--pids PID,PID,…] [--least
+//        N]
 //   load --to HOST:PORT --from HOST:PORT --stream BYTES [--slow BYTES_PER_SECOND]
 //   load --to HOST:PORT --idle CONNECTIONS
 //
@@ -12,7 +13,7 @@
 // receive from one address (multicast). --stream sends one message of that size and nothing else.
 // --idle opens connections with one receiving link each, says so, and keeps them until its input
 // ends. --pids names processes whose processor time, from the first measured message to the last,
-// is told too.
+// is told too. It goes on for --seconds, and with --least until so many messages are sent.
 #include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
@@ -53,7 +54,7 @@ struct options {
     bool presettled;
     int pairs, receivers, idle;
     uint32_t credit;
-    uint64_t stream;
+    uint64_t stream, least;
 };
 
 struct client {
@@ -494,16 +495,20 @@ static struct mono drain(struct load *l, uint64_t copies)
     return last;
 }
 
+static bool goes_on(const struct load *l, struct mono now, struct mono end)
+{
+    return mono_before(now, end) || (l->is_measuring && l->sent < l->o.least);
+}
+
 static void send_for(struct load *l, double seconds)
 {
-    struct mono now = mono_now();
+    struct mono now = mono_now(), end = {now.ns + (int64_t)(seconds * 1e9)};
 
     l->next_send = now;
-    l->stop_at = (struct mono){now.ns + (int64_t)(seconds * 1e9)};
-    if (l->o.stream)
-        l->stop_at = MONO_NEVER;
-    for (; mono_before(now, l->stop_at) && !(l->o.stream && l->sent > 0); now = mono_now())
+    l->stop_at = MONO_NEVER;
+    for (; l->o.stream ? l->sent == 0 : goes_on(l, now, end); now = mono_now())
         turn(l, nap(l, now));
+    l->stop_at = now;
 }
 
 static void start_measuring(struct load *l)
@@ -599,7 +604,8 @@ static bool read_options(struct load *l, int argc, char **argv)
         {"size", 1, NULL, 's'},      {"seconds", 1, NULL, 'd'}, {"presettled", 0, NULL, 'p'},
         {"pairs", 1, NULL, 'n'},     {"rate", 1, NULL, 'r'},    {"credit", 1, NULL, 'c'},
         {"receivers", 1, NULL, 'm'}, {"stream", 1, NULL, 'b'},  {"slow", 1, NULL, 'l'},
-        {"idle", 1, NULL, 'i'},      {"pids", 1, NULL, 'P'},    {NULL, 0, NULL, 0},
+        {"idle", 1, NULL, 'i'},      {"pids", 1, NULL, 'P'},    {"least", 1, NULL, 'L'},
+        {NULL, 0, NULL, 0},
     };
     struct options *o = &l->o;
     int opt;
@@ -631,6 +637,8 @@ static bool read_options(struct load *l, int argc, char **argv)
             o->slow = atof(optarg);
         else if (opt == 'i')
             o->idle = atoi(optarg);
+        else if (opt == 'L')
+            o->least = strtoul(optarg, NULL, 10);
         else if (opt == 'P')
             add_pids(l, optarg);
         else
@@ -660,7 +668,8 @@ int main(int argc, char **argv)
         fprintf(stderr,
                 "usage: load --to HOST:PORT --from HOST:PORT [--address A] [--size N]\n"
                 "            [--seconds S] [--presettled] [--pairs N] [--receivers N] [--rate R]\n"
-                "            [--credit N] [--pids PID,…] [--stream BYTES [--slow PER_SECOND]]\n"
+                "            [--credit N] [--pids PID,…] [--least N] [--stream BYTES [--slow "
+                "PER_SECOND]]\n"
                 "       load --to HOST:PORT --idle CONNECTIONS\n");
         return 2;
     }

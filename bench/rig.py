@@ -42,6 +42,18 @@ def make_certificates(directory):
             (directory / (name + ".crt")).read_text() + (directory / (name + ".key")).read_text())
 
 
+def settled(kib, still=3, most=15):
+    """What `kib` tells when it has told the same for so many seconds."""
+    end = time.monotonic() + most
+    last, since = kib(), time.monotonic()
+    while time.monotonic() < min(end, since + still):
+        time.sleep(0.1)
+        now = kib()
+        if now != last:
+            last, since = now, time.monotonic()
+    return last
+
+
 class Program:
     """A contender's process with all its children."""
 
@@ -88,6 +100,10 @@ class Program:
 
     def resident_kib(self):
         return self.status_kib("VmRSS")
+
+    def settled_kib(self):
+        """Resident memory at rest: when it has not changed for three seconds."""
+        return settled(self.resident_kib)
 
     def stop(self):
         """In peace if it can within ten seconds."""

@@ -5,7 +5,6 @@ import contextlib
 import json
 import os
 import subprocess
-import time
 
 from rig import BUILD, Program, free_port
 
@@ -37,17 +36,6 @@ class Process(Program):
     def wait_accepting(self):
         """Seconds from the start until a client is accepted."""
         return self.wait_port(self.port, TIMEOUT, lambda: self.log.read_text()[-2000:])
-
-    def settled_kib(self):
-        """Resident memory once it has stopped changing."""
-        last = -1
-        for _ in range(20):
-            now = self.resident_kib()
-            if now == last:
-                break
-            last = now
-            time.sleep(0.25)
-        return last
 
     def forget_peak(self):
         for pid in self.pids():

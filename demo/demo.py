@@ -1,32 +1,31 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Three sites, three routers, one network: messages by address instead of by host.
+"""Three sites, one network: services by name, wherever they run.
 
-Run by `make demo`. Everything happens on 127.0.0.1 in a temporary directory, and ends by itself.
+Run by `make demo`. Everything happens on this machine in a temporary directory, and ends by itself.
+Each site is a namespace with an address of its own (127.1.0.x) to stand for another place.
 """
 
-import json
+import http.client
+import http.server
 import os
 import pathlib
 import shutil
-import signal
 import socket
+import socketserver
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 
-from proton import Message
-
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "test" / "e2e"))
-import client  # noqa: E402
-
-SKROUTERD = os.environ.get("SKROUTERD", str(ROOT / "build" / "skrouterd"))
-SITES = {"A": "the head office", "B": "a public cloud", "C": "the factory"}
+SKUPPER = os.environ.get("SKUPPER", str(ROOT / "build" / "skupper"))
 TIMEOUT = 10
 COLOURS = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+SITES = {"public": "a public cloud", "private": "a private cloud", "on-prem": "the office"}
+HOSTS = {"public": "127.1.0.1", "private": "127.1.0.2", "on-prem": "127.1.0.3"}
+WEB, DB = 8080, 5432
 
 
 def paint(code, text):
@@ -41,226 +40,189 @@ def say(text):
     print("   " + text, flush=True)
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+def skupper(site, *words):
+    """Runs a command as somebody at that site would; what it prints."""
+    if words[0] not in ("network", "service"):
+        say(paint("2", "%s$ skupper %s" % (site, " ".join(words))))
+    done = subprocess.run([SKUPPER, "-p", "linux", "-n", site, *words], capture_output=True,
+                          text=True)
+    if done.returncode != 0:
+        raise SystemExit("skupper %s failed:\n%s%s" % (" ".join(words), done.stdout, done.stderr))
+    return done.stdout
 
 
-def openssl(*args):
-    subprocess.run(["openssl", *args], check=True, stdout=subprocess.DEVNULL,
-                   stderr=subprocess.DEVNULL)
+def until(what, question):
+    """Asks until the answer is true; the answer."""
+    deadline = time.monotonic() + TIMEOUT
+    while True:
+        answer = question()
+        if answer:
+            return answer
+        if time.monotonic() > deadline:
+            raise SystemExit("gave up after %d s: %s" % (TIMEOUT, what))
+        time.sleep(0.01)
 
 
-def make_certificates(directory):
-    """A certificate authority for the network, a key and a certificate for each site."""
-    ca_key, ca = str(directory / "ca.key"), str(directory / "ca.crt")
-    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    openssl("req", "-x509", *curve, "-keyout", ca_key, "-out", ca, "-days", "1",
-            "-subj", "/CN=demo network")
+class Web(http.server.ThreadingHTTPServer):
+    """A web service that says where it runs, and works a moment for each answer."""
+
+    daemon_threads = True
+
+    def __init__(self, place):
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                time.sleep(0.05)
+                body = ("hello from " + place).encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *args):
+                pass
+
+        super().__init__(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+class Database(socketserver.ThreadingTCPServer):
+    """Keeps values by key, line by line: "set k v", "get k"."""
+
+    daemon_threads = allow_reuse_address = True
+
+    def __init__(self):
+        values = {}
+
+        class Handler(socketserver.StreamRequestHandler):
+            def handle(self):
+                for line in self.rfile:
+                    words = line.decode().split()
+                    if words[0] == "set":
+                        values[words[1]] = words[2]
+                    self.wfile.write((values.get(words[1], "") + "\n").encode())
+
+        super().__init__(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+def get(host):
+    """A request to the web service as seen at that address; None: no answer."""
+    try:
+        connection = http.client.HTTPConnection(host, WEB, timeout=2)
+        connection.request("GET", "/")
+        return connection.getresponse().read().decode()
+    except OSError:
+        return None
+
+
+def ask(host, line):
+    """A line to the database as seen at that address; None: no answer."""
+    try:
+        with socket.create_connection((host, DB), timeout=2) as s:
+            s.sendall((line + "\n").encode())
+            return s.makefile().readline().strip()
+    except OSError:
+        return None
+
+
+def begin(directory):
+    os.environ["SKUPPER_OUTPUT_PATH"] = str(directory / "sites")
+    title("Three sites, each with its own router and certificates, in its own namespace.")
+    for site, place in SITES.items():
+        say("%s: %s" % (site, place))
     for site in SITES:
-        key, csr, crt = (str(directory / (site + end)) for end in (".key", ".csr", ".crt"))
-        names = directory / (site + ".ext")
-        names.write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
-        openssl("req", *curve, "-keyout", key, "-out", csr, "-subj", "/CN=site " + site)
-        openssl("x509", "-req", "-in", csr, "-CA", ca, "-CAkey", ca_key, "-CAcreateserial",
-                "-out", crt, "-days", "1", "-extfile", str(names))
+        access = ["--enable-link-access"] if site == "public" else []
+        skupper(site, "site", "create", site, *access, "--service-host", HOSTS[site])
+        skupper(site, "system", "start")
 
 
-class Site:
-    """One router with its own certificate."""
-
-    def __init__(self, name, directory, link_port, links):
-        self.name, self.port = name, free_port()
-        profile = {"name": "network", "caCertFile": str(directory / "ca.crt"),
-                   "certFile": str(directory / (name + ".crt")),
-                   "privateKeyFile": str(directory / (name + ".key"))}
-        config = [
-            ["router", {"id": name, "mode": "interior"}],
-            ["sslProfile", profile],
-            ["listener", {"name": "applications", "host": "127.0.0.1", "port": self.port}],
-            ["listener", {"name": "links", "host": "127.0.0.1", "port": link_port,
-                          "role": "inter-router", "sslProfile": "network",
-                          "saslMechanisms": "EXTERNAL", "authenticatePeer": True}],
-            ["address", {"prefix": "news", "distribution": "multicast"}],
-            ["address", {"prefix": "nearby", "distribution": "closest"}],
-        ]
-        for peer_port, cost in links:
-            config.append(["connector", {"name": "to-%d" % peer_port, "host": "localhost",
-                                         "port": peer_port, "role": "inter-router", "cost": cost,
-                                         "sslProfile": "network", "socketAddressFamily": "IPv4"}])
-        path = directory / (name + ".json")
-        path.write_text(json.dumps(config, indent=1))
-        self.process = subprocess.Popen([SKROUTERD, "-c", str(path)], stdout=subprocess.PIPE,
-                                        stderr=subprocess.STDOUT, text=True)
-        self.lines, self.changed = [], threading.Condition()
-        threading.Thread(target=self._read, daemon=True).start()
-
-    def _read(self):
-        for line in self.process.stdout:
-            with self.changed:
-                self.lines.append(line)
-                self.changed.notify_all()
-
-    def wait(self, text):
-        with self.changed:
-            if not self.changed.wait_for(lambda: any(text in x for x in self.lines), TIMEOUT):
-                sys.exit("the router of site %s did not say %r:\n%s" %
-                         (self.name, text, "".join(self.lines)))
-
-    def connect(self):
-        """An application's connection: to the router next to it, and to nothing else."""
-        return client.connect("amqp://127.0.0.1:%d" % self.port)
-
-    def subscribe(self, address):
-        receiver = self.connect().receiver(address, credit=100)
-        receiver.connection.barrier()
-        return receiver
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait(TIMEOUT)
+def link(directory):
+    title("The public site issues a token; the others redeem it. Links are made outwards only.")
+    token = str(directory / "token.yaml")
+    skupper("public", "token", "issue", token, "--redemptions-allowed", "2")
+    for site in ("private", "on-prem"):
+        skupper(site, "token", "redeem", token)
 
 
-class Directory:
-    """What a router knows of an address, by its management."""
-
-    def __init__(self, site):
-        self.connection = site.connect()
-        self.answers = self.connection.receiver(None)
-        self.questions = self.connection.sender("$management")
-
-    def remote_subscribers(self, address):
-        """How many other routers have consumers for it."""
-        self.questions.post(Message(
-            reply_to=self.answers.address, correlation_id=1,
-            properties={"operation": "QUERY", "type": "org.amqp.management",
-                        "entityType": "io.skupper.router.router.address"},
-            body={"attributeNames": ["key", "remoteCount"]}))
-        return dict(self.answers.take()["results"]).get("M" + address, 0)
-
-    def wait(self, address, count):
-        """Asks again after each answer until all have heard."""
-        end = time.monotonic() + TIMEOUT
-        while self.remote_subscribers(address) < count:
-            if time.monotonic() > end:
-                sys.exit("%s is not known everywhere" % address)
-        self.connection.close()
+def expose(servers):
+    title("A database in the private cloud and a web service in the public one are exposed.")
+    servers["db"], servers["web"] = Database(), Web("the public cloud")
+    skupper("private", "expose", "host", "localhost:%d" % servers["db"].server_address[1],
+            "--address", "db", "--port", str(DB))
+    skupper("public", "expose", "host", "localhost:%d" % servers["web"].server_address[1],
+            "--address", "web", "--port", str(WEB))
 
 
-def wait_known(site, address, count):
-    Directory(site).wait(address, count)
+def use():
+    title("A client in the office uses both, by name and port, as if they were local.")
+    until("the database answers in the office",
+          lambda: ask(HOSTS["on-prem"], "set colour blue"))
+    say("db:%d  set colour blue; get colour -> %s" % (DB, ask(HOSTS["on-prem"], "get colour")))
+    say("web:%d GET / -> %s" % (WEB, until("the web service answers in the office",
+                                           lambda: get(HOSTS["on-prem"]))))
 
 
-def send(site, address, bodies):
-    sender = site.connect().sender(address, again=True)
-    sent = sender.post_all([Message(body=b) for b in bodies])
-    return sender, sent
+def get_many(count):
+    """So many requests at a time; how often each place answered."""
+    answers = []
+    asking = [threading.Thread(target=lambda: answers.append(get(HOSTS["on-prem"])))
+              for _ in range(count)]
+    for t in asking:
+        t.start()
+    for t in asking:
+        t.join()
+    return {place: sum(place in (a or "") for a in answers) for place in ("public", "private")}
 
 
-def settled(sender, sent):
-    for s in sent:
-        s.outcome(TIMEOUT)
-    sender.connection.close()
+def add(servers):
+    title("A second web service starts in the private cloud, under the same name: they share.")
+    servers["web2"] = Web("the private cloud")
+    skupper("private", "expose", "host", "localhost:%d" % servers["web2"].server_address[1],
+            "--address", "web", "--port", str(WEB))
+    until("the second instance answers too", lambda: get_many(20)["private"] > 0)
+    counts = get_many(40)
+    say("40 requests at a time: %d answered by the public cloud, %d by the private cloud"
+        % (counts["public"], counts["private"]))
 
 
-def close(*receivers):
-    for r in receivers:
-        r.connection.close()
+def show():
+    title("skupper network status, at the office:")
+
+    def picture():
+        text = skupper("on-prem", "network", "status")
+        return text if all(s in text for s in SITES) and text.count("offers web") >= 2 else None
+
+    for line in until("every site is known in the office", picture).splitlines():
+        say(line)
 
 
-def multicast(a, b, c):
-    title("Multicast: everybody who subscribed gets a copy")
-    subscribers = {site.name: site.subscribe("news/today") for site in (a, c)}
-    wait_known(b, "news/today", 2)
-    say("applications at A and C subscribe to the address news/today")
-    say("an application at B sends 'the line is open' to news/today; it knows no host")
-    on_its_way = send(b, "news/today", ["the line is open"])
-    for name, receiver in subscribers.items():
-        say("   %s received: %s" % (name, receiver.take()))
-    settled(*on_its_way)
-    close(*subscribers.values())
-
-
-def balanced(a, b, c):
-    title("Balanced: each message goes to one consumer, the work is shared")
-    workers = {site.name: site.connect().receiver("orders", auto=client.accepting)
-               for site in (a, c)}
-    wait_known(b, "orders", 2)
-    say("an application at B sends 100 orders; workers at A and C take them:")
-    settled(*send(b, "orders", range(100)))
-    say("   A did %d, C did %d" % (workers["A"].received, workers["C"].received))
-    close(*workers.values())
-
-
-def closest(a, b, c):
-    title("Closest: the consumer that is cheapest to reach")
-    near, far = b.subscribe("nearby/printer"), a.subscribe("nearby/printer")
-    wait_known(b, "nearby/printer", 1)
-    say("there is a printer at A and one at B; an application at B prints")
-    on_its_way = send(b, "nearby/printer", ["a page"])
-    say("   the one at B printed: %s" % near.take())
-    settled(*on_its_way)
-    close(near)
-    say("the printer at B is switched off; the application prints again, changing nothing")
-    on_its_way = send(b, "nearby/printer", ["another page"])
-    say("   the one at A printed: %s" % far.take())
-    settled(*on_its_way)
-    close(far)
-
-
-def failure(a, b, c):
-    title("A router dies: traffic finds the other way")
-    receiver = c.subscribe("meter")
-    wait_known(a, "meter", 1)
-    say("A sends readings to an application at C. The direct line is dear (cost 10),")
-    say("so they travel A - B - C (cost 2)")
-    on_its_way = send(a, "meter", ["reading 1"])
-    say("   C received: %s" % receiver.take())
-    settled(*on_its_way)
-    say("the router at B is killed (kill -9)")
-    began = time.monotonic()
-    b.process.send_signal(signal.SIGKILL)
-    b.process.wait(TIMEOUT)
-    a.wait("neighbour B is gone")
-    on_its_way = send(a, "meter", ["reading 2"])
-    body = receiver.take()
-    say("   C received: %s, over the direct line, %.0f ms after B died" %
-        (body, 1000 * (time.monotonic() - began)))
-    settled(*on_its_way)
-    close(receiver)
+def lose(servers):
+    title("The web service of the public cloud is killed. The other one takes over.")
+    servers["web"].shutdown()
+    servers["web"].server_close()
+    until("the private cloud answers everything",
+          lambda: [get(HOSTS["on-prem"]) for _ in range(3)] == ["hello from the private cloud"] * 3)
+    say("web:%d GET / -> hello from the private cloud" % WEB)
 
 
 def main():
-    began = time.monotonic()
     directory = pathlib.Path(tempfile.mkdtemp(prefix="skupper-demo-"))
-    sites = []
+    servers = {}
+    began = time.monotonic()
     try:
-        title("Three sites, each with its own router and certificate")
-        for name, what in SITES.items():
-            say("%s  %s" % (name, what))
-        say("linked by mutual TLS:  A - B and B - C (cost 1), A - C (cost 10)")
-        make_certificates(directory)
-        ports = {s: free_port() for s in SITES}
-        links = {"A": [], "B": [(ports["A"], 1)], "C": [(ports["B"], 1), (ports["A"], 10)]}
-        for name in SITES:
-            sites.append(Site(name, directory, ports[name], links[name]))
-            sites[-1].wait("is running")
-        for site in sites:
-            for other in SITES:
-                if other != site.name:
-                    site.wait("router %s is reachable" % other)
-        say("all three know each other")
-        multicast(*sites)
-        balanced(*sites)
-        closest(*sites)
-        failure(*sites)
-        title("Done in %.1f s." % (time.monotonic() - began))
-        say("Next: README.md tells how to run a router of your own.")
+        begin(directory)
+        link(directory)
+        expose(servers)
+        use()
+        add(servers)
+        show()
+        lose(servers)
+        title("Done in %.1f s. Next: docs/sites.md, and \"skupper --help\"."
+              % (time.monotonic() - began))
     finally:
-        for site in sites:
-            site.stop()
-        shutil.rmtree(directory)
+        subprocess.run([SKUPPER, "-p", "linux", "system", "uninstall", "--force"],
+                       stdout=subprocess.DEVNULL)
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 if __name__ == "__main__":
