@@ -19,7 +19,7 @@ enum {
     STREAMS = 16, // senders, each with its own address and receivers
     RECEIVERS = 3,
     MESSAGES = 300,
-    CONVERGE_CPU_S = 60,
+    CONVERGE_PACKETS = 60, // a wire; what it costs a machine is told, not judged
 };
 
 struct run {
@@ -393,8 +393,8 @@ static void run_convergence(struct run *r, uint32_t addresses)
            r->routers, r->wire_count, p.each * r->routers,
            (long)mono_ms_between(start, sim_now(r->s)), took, sim_packets(r->s),
            (double)sim_packets(r->s) / r->wire_count, sim_bytes(r->s) >> 20);
-    if (took > CONVERGE_CPU_S)
-        fail(r, "it took too long");
+    if (sim_packets(r->s) > CONVERGE_PACKETS * r->wire_count)
+        fail(r, "too many packets");
     check_changes(r);
     printf("ok: %.1f s of CPU in all\n", cpu_s());
 }
