@@ -142,20 +142,24 @@ static json_t *list_plain(const struct store *s, const char *kind, const char *n
     bool is_it =
         strcmp(kind, "Site") == 0 && (!name || strcmp(site_text(site, "metadata.name"), name) == 0);
 
-    if (site || s->cli->is_plain_fine)
+    // Where the site is made or removed nobody asks for its links, which go with it.
+    if (site && strcmp(kind, "Link") == 0 && !s->cli->is_plain_fine)
+        items = plain_links(s, site, name);
+    else if (site || s->cli->is_plain_fine)
         items = site && is_it ? json_pack("[O]", site) : json_array();
     json_decref(site);
     return items;
 }
 
-// The items of a kind, all or the one of a name; a new reference.
-static json_t *list(const struct store *s, const char *kind, const char *name)
+// What there is of a kind, as the request chooses; a new reference.
+static json_t *ask(const struct store *s, const char *kind, const char *name, const char *labels)
 {
     const struct kube_kind *k = kind_of(kind);
     char *fields = name ? str_fmt("metadata.name=%s", name) : NULL;
     struct kube_request r = {.verb = KUBE_LIST,
                              .kind = k,
                              .ns = s->ns,
+                             .labels = labels,
                              .fields = fields,
                              .timeout_ms = REQUEST_MS,
                              .is_hasty = true};
@@ -184,6 +188,17 @@ static json_t *list(const struct store *s, const char *kind, const char *name)
         without_noise(one);
     }
     return items ? items : json_array();
+}
+
+// All of a kind, or the one of a name.
+static json_t *list(const struct store *s, const char *kind, const char *name)
+{
+    return ask(s, kind, name, NULL);
+}
+
+json_t *cluster_labelled(const struct store *s, const char *kind, const char *labels)
+{
+    return ask(s, kind, NULL, labels);
 }
 
 static json_t *cluster_list(const struct store *s, enum store_side side, const char *kind)
@@ -306,14 +321,22 @@ static int put_plain(const struct store *s, const json_t *site, struct why *why)
     return err;
 }
 
+// One that stands for a Secret.
+static bool is_plain_link(const json_t *found)
+{
+    return strcmp(site_text(found, "kind"), "Link") == 0 &&
+           strcmp(site_text(found, "apiVersion"), "v1") == 0;
+}
+
 static int cluster_put(struct store *s, json_t *resource, struct why *why)
 {
     const char *kind = site_text(resource, "kind"), *name = site_text(resource, "metadata.name");
     char *key = site_key(kind, name);
     const json_t *old = json_object_get(s->found, key);
-    json_t *patch = old ? difference(old, resource) : NULL;
+    bool is_plain = is_plain_link(old);
+    json_t *patch = is_plain ? plain_link_patch(resource) : old ? difference(old, resource) : NULL;
     struct kube_request r = {.verb = old ? KUBE_MERGE_PATCH : KUBE_CREATE,
-                             .kind = kind_of(kind),
+                             .kind = kind_of(is_plain ? "Secret" : kind),
                              .ns = s->ns,
                              .name = name,
                              .body = old ? patch : resource,
@@ -358,6 +381,8 @@ static int cluster_remove(struct store *s, const char *kind, const char *name, s
         r.kind = kind_of("ConfigMap");
         r.name = "skupper-site";
     }
+    if (is_plain_link(old))
+        r.kind = kind_of("Secret");
     err = kube_call(s->kube, &r, &a);
     if (err < 0 && err != ERR_NOT_FOUND)
         *why = a.why;

@@ -158,11 +158,17 @@ int cluster_open(struct cli *c, struct store *s);
 json_t *plain_site(const struct store *s);
 json_t *plain_map(const struct store *s, const json_t *site);
 bool plain_is(const json_t *site); // is it such a one?
+// Its links, which are Secrets, as the Links that they stand for; of that name, or all (NULL). A
+// new reference. And what is to change of the Secret for one that was changed.
+json_t *plain_links(const struct store *s, const json_t *site, const char *name);
+json_t *plain_link_patch(const json_t *link);
 struct site_links;
 struct token_wish;
 // Its tokens and links: EXIT_OK, or the reason told.
 int plain_issue(struct cli *c, struct store *s, const json_t *site, const struct token_wish *w);
-int plain_link(struct cli *c, struct store *s, const struct site_links *links);
+int plain_link(struct cli *c, struct store *s, const json_t *site, const struct site_links *links);
+// The items of a kind that a selector of labels chooses; a new reference.
+json_t *cluster_labelled(const struct store *s, const char *kind, const char *labels);
 // EXIT_OK when there is an API server; else that is told.
 int cluster_check(const struct store *s);
 void store_close(struct store *s);

@@ -1,19 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // A site of version 1 in a cluster without our resource definitions: its ConfigMap skupper-site,
-// shown as the Site that it stands for, and its links, which are Secrets.
+// shown as the Site that it stands for.
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/yaml.h"
 #include "cli/inside.h"
-#include "pki/pki.h"
 #include "site/site.h"
 
-enum { TOKEN_MODE = 0600 };
 static const char MAP[] = "skupper-site";
-#define TYPE "skupper.io/type" // of a Secret
-#define TOKEN "connection-token"
-#define REQUEST "connection-token-request"
 
 // Ways in are called otherwise in a Site.
 static const char *const ways[][2] = {
@@ -82,114 +76,4 @@ json_t *plain_map(const struct store *s, const json_t *site)
 bool plain_is(const json_t *site)
 {
     return strcmp(site_text(site, "apiVersion"), "v1") == 0;
-}
-
-// ------------------------------------------------------------------------------------------- links
-
-static json_t *secret_new(const struct store *s, const char *name, const char *type)
-{
-    return json_pack("{s:s, s:s, s:{s:s, s:s, s:{s:s}}}", "apiVersion", "v1", "kind", "Secret",
-                     "metadata", "name", name, "namespace", s->ns, "labels", TYPE, type);
-}
-
-static bool is_token(const json_t *secret)
-{
-    const json_t *labels = site_get(secret, "metadata.labels");
-    const char *type = json_string_value(json_object_get(labels, TYPE));
-
-    return type && strcmp(type, TOKEN) == 0;
-}
-
-// What another site applies, or redeems.
-static int write_token(struct cli *c, const json_t *secret, const char *file)
-{
-    json_t *out = json_pack(
-        "{s:s, s:s, s:{s:O, s:O, s:O}, s:O}", "apiVersion", "v1", "kind", "Secret", "metadata",
-        "name", site_get(secret, "metadata.name"), "labels", site_get(secret, "metadata.labels"),
-        "annotations", site_get(secret, "metadata.annotations"), "data", site_get(secret, "data"));
-    char *text = yaml_write(out, YAML_BLOCK);
-    struct why why = {""};
-    int err = host_write(file, str_of(text), TOKEN_MODE, &why);
-
-    pki_wipe(text);
-    json_decref(out);
-    return err < 0 ? cli_fail(c, "%s", why.text) : EXIT_OK;
-}
-
-int plain_issue(struct cli *c, struct store *s, const json_t *site, const struct token_wish *w)
-{
-    char id[PKI_UUID_LEN + 1], *name;
-    struct wish wish = {
-        .words = "Waiting for token status ...", .kind = "Secret", .is_so = is_token};
-    json_t *request, *last = NULL;
-    struct why why = {""};
-    int status = EXIT_OK;
-
-    pki_uuid(id);
-    name = str_fmt("skupper-token-%s", id);
-    wish.name = name;
-    wish.until = mono_add_ms(mono_now(), w->wait_ms);
-    request = secret_new(s, name, REQUEST);
-    if (store_put(s, request, &why) < 0)
-        status = cli_fail(c, "%s", why.text);
-    else if (store_await(s, &wish, &last))
-        status = write_token(c, last, w->file);
-    else
-        status = c->failure
-                     ? c->failure
-                     : cli_fail(c, "the controller has not made the token \"%s\" in time", name);
-    if (status == EXIT_OK)
-        cli_say(c, "It can be used by whoever has it, as often as they like, for as long as its "
-                   "certificate is valid.");
-    if (status == EXIT_OK && strcmp(site_text(site, "spec.linkAccess"), "none") == 0)
-        cli_say(c, "(Note: token will only be valid for local cluster)");
-    json_decref(last);
-    json_decref(request);
-    free(name);
-    return status;
-}
-
-// A Link as version 1 has it: a Secret with the ends in its annotations.
-static json_t *link_secret(const struct store *s, const json_t *link, const json_t *secret)
-{
-    json_t *out = secret_new(s, site_text(link, "metadata.name"), TOKEN), *e;
-    json_t *notes = json_object();
-    const json_t *cost = site_get(link, "spec.cost");
-    size_t i;
-
-    json_array_foreach((json_t *)(uintptr_t)site_get(link, "spec.endpoints"), i, e)
-    {
-        char *host = str_fmt("%s-host", site_text(e, "name"));
-        char *port = str_fmt("%s-port", site_text(e, "name"));
-
-        json_object_set(notes, host, json_object_get(e, "host"));
-        json_object_set(notes, port, json_object_get(e, "port"));
-        free(host);
-        free(port);
-    }
-    if (json_is_integer(cost))
-        json_object_set_new(notes, "skupper.io/cost",
-                            json_sprintf("%lld", (long long)json_integer_value(cost)));
-    json_object_set_new(json_object_get(out, "metadata"), "annotations", notes);
-    json_object_set(out, "data", json_object_get(secret, "data"));
-    json_object_set(out, "stringData", json_object_get(secret, "stringData"));
-    return out;
-}
-
-int plain_link(struct cli *c, struct store *s, const struct site_links *links)
-{
-    struct why why = {""};
-    json_t *link, *secret;
-    size_t i;
-    int err = 0;
-
-    json_array_foreach(links->links, i, link)
-    {
-        if (err < 0)
-            break;
-        secret = link_secret(s, link, links->secret);
-        err = store_put(s, secret, &why);
-        json_decref(secret);
-    }
-    return err < 0 ? cli_fail(c, "%s", why.text) : EXIT_OK;
 }

@@ -221,7 +221,7 @@ int cli_store_links(struct cli *c, struct store *s, const struct site_links *lin
 
     if (c->platform == ON_KUBERNETES) {
         json_t *site = store_site(s);
-        int status = plain_is(site) ? plain_link(c, s, links) : create_links(c, s, links);
+        int status = plain_is(site) ? plain_link(c, s, site, links) : create_links(c, s, links);
 
         json_decref(site);
         return status;

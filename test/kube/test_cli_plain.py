@@ -80,6 +80,38 @@ def test_two_such_sites_are_linked(place, tmp_path):
         a.await_object("configmaps", "skupper-router", east.ns, is_linked, 120)
         again = east.run("link", "create", "token.yaml", "--name", "to-west", status=1)
         assert 'there is a Secret "to-west"' in again
+        shown_and_changed(a, west, east)
+
+
+def shown_and_changed(a, west, east):
+    """The link of such a site is its Secret."""
+    assert west.run("link", "status") == "There are no link resources in the namespace\n"
+    assert east.run("link", "status").splitlines()[1].split() == [
+        "to-west", "Pending", "3", "Not", "operational"]
+    up = {"siteStatus": [{"site": {"identity": a.get("configmaps", "skupper-site", east.ns)[
+        "metadata"]["uid"]}, "routerStatus": [{"links": [{"name": "to-west", "status": "up"}]}]}]}
+    a.create("configmaps", {"metadata": {"name": "skupper-network-status"},
+                            "data": {"NetworkStatus": json.dumps(up)}}, east.ns)
+    assert east.run("link", "status", "--wait", "60").splitlines()[1].split() == [
+        "to-west", "Ready", "3", "OK"]
+    assert east.json("link", "status", "to-west")["spec"]["endpoints"][0] == {
+        "name": "inter-router", "host": "skupper-router." + west.ns, "port": "55671"}
+    assert 'there is no link "gone"' in east.run("link", "status", "gone", status=2)
+    east.run("link", "update", "to-west", "--cost", "7", "--wait", "none")
+    assert a.get("secrets", "to-west", east.ns)["metadata"]["annotations"]["skupper.io/cost"] == "7"
+    a.patch("secrets", "to-west", {"metadata": {"labels": {
+        "internal.skupper.io/disabled": "true"}}}, east.ns)
+    assert "disabled by the label" in east.run("link", "status")
+    assert east.run("link", "delete", "to-west").endswith('Link "to-west" is deleted\n')
+    a.await_gone("secrets", "to-west", east.ns)
+    east.run("link", "create", "token.yaml", "--name", "again")
+    east.run("delete")
+    a.await_gone("secrets", "again", east.ns)
+
+
+def test_who_may_not_list_secrets_is_told_so(place, cli):
+    place.site(name="west")
+    assert "secrets is forbidden" in cli.run("link", "status", status=1)
 
 
 def test_without_a_controller_it_is_said_how_to_install_one(cli):
