@@ -13,7 +13,7 @@ from harness import ROOT
 
 SKUPPER = os.environ.get("SKUPPER", str(pathlib.Path(
     os.environ.get("SKROUTERD", ROOT / "build" / "skrouterd")).parent / "skupper"))
-PATIENCE = 60 if os.environ.get("E2E_SANITIZED") or os.environ.get("E2E_WORKERS") else 20
+PATIENCE = 60
 
 
 class Failed(Exception):
