@@ -25,6 +25,7 @@ struct keeper {
     uint32_t again_ms;
     struct mono started;
     bool is_wanted;
+    bool is_missed; // it ended before it could be watched
     char *problem;
     void (*hook)(void *user);
     void *user;
@@ -87,19 +88,23 @@ static void note_why(struct keeper *k)
     free(text);
 }
 
-static void ended(void *user, struct mono now)
+static void gone(struct keeper *k, struct mono now)
 {
-    struct keeper *k = user;
-
-    forget(k);
-    if (!k->is_wanted)
-        return;
     log_write(LOG_DEFAULT, LOG_WARNING, "router ended, it is started again log=%s", k->log_file);
     note_why(k);
     if (mono_before(mono_add_ms(k->started, HEALTHY_MS), now))
         k->again_ms = AGAIN_MIN_MS;
     try_again(k, now);
     k->hook(k->user);
+}
+
+static void ended(void *user, struct mono now)
+{
+    struct keeper *k = user;
+
+    forget(k);
+    if (k->is_wanted)
+        gone(k, now);
 }
 
 static void watch(struct keeper *k)
@@ -121,23 +126,33 @@ static void start(struct keeper *k, struct mono now)
     err = host_start(&p, &why);
     free(program);
     k->started = now;
+    k->is_missed = false;
     if (err == 0 || err == ERR_EXISTS) {
         set_problem(k, "");
         watch(k);
+        if (k->ended < 0) { // told by the loop, not while it is started
+            k->is_missed = true;
+            net_timer_set(k->loop, &k->again, now);
+        }
     } else {
         set_problem(k, why.text);
         log_write(LOG_DEFAULT, LOG_ERROR, "router not started: %s", why.text);
-    }
-    if (k->ended < 0)
         try_again(k, now);
+    }
 }
 
 static void fire(void *user, struct mono now)
 {
     struct keeper *k = user;
 
-    if (k->is_wanted && k->ended < 0)
+    if (!k->is_wanted || k->ended >= 0)
+        return;
+    if (k->is_missed) {
+        k->is_missed = false;
+        gone(k, now);
+    } else {
         start(k, now);
+    }
 }
 
 struct keeper *keeper_new(struct net_loop *loop, const struct host_paths *paths,
