@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""TCP services compared: nothing in between, haproxy, stunnel, ours, and the existing router.
+"""TCP services compared: nothing in between, a pair of proxies without any feature (the floor),
+haproxy, stunnel, ours, and the existing router.
 
 Two proxies each, TLS 1.3 with client certificates between them, client and server and both proxies
 on this machine. All contenders take their turn in every round; each cell is the median of the
@@ -129,6 +130,12 @@ class Stunnel(Contender):
             self.launch(["stunnel4", path], name)
 
 
+class Bare(Contender):
+    def begin(self):
+        for name, port in (("far", self.server_port), ("near", self.entry)):
+            self.launch([BUILD / "bare", name, self.dir, self.middle, port], name)
+
+
 class Routers(Contender):
     program = BUILD / "skrouterd"
 
@@ -159,7 +166,7 @@ class Peer(Routers):
     program = os.environ.get("PEER_SKROUTERD", "")
 
 
-CONTENDERS = {"direct": Direct, "haproxy": Haproxy, "stunnel": Stunnel, "ours": Routers,
+CONTENDERS = {"direct": Direct, "bare": Bare, "haproxy": Haproxy, "stunnel": Stunnel, "ours": Routers,
               "peer": Peer}
 
 
