@@ -58,7 +58,7 @@ static void end_race(struct net_connector *c)
     c->race = NULL;
 }
 
-// The places are others: so is the race.
+// The places, or the way there, are others: so is the race.
 static void race_anew(struct net_connector *c)
 {
     if (!c->race)
@@ -121,6 +121,7 @@ int net_connector_new(struct net_loop *l, const struct net_connector_opts *opts,
     c->loop = l;
     c->opts = *opts;
     c->opts.tls = net_tls_ref(opts->tls);
+    c->opts.proxy = net_proxy_ref(opts->proxy);
     c->places[0] = (struct net_place){xstrdup(opts->host), xstrdup(port)};
     c->place_count = 1;
     c->timer.kind = TIMER_CONNECTOR;
@@ -129,6 +130,14 @@ int net_connector_new(struct net_loop *l, const struct net_connector_opts *opts,
     heap_set(&l->timers, &c->timer.timer, l->now);
     *out = c;
     return 0;
+}
+
+void net_connector_set_proxy(struct net_connector *c, struct net_proxy *p)
+{
+    race_anew(c);
+    net_proxy_ref(p);
+    net_proxy_unref(c->opts.proxy);
+    c->opts.proxy = p;
 }
 
 static void give_up(struct net_connector *c)
@@ -213,6 +222,7 @@ void net_connector_free(struct net_connector *c)
         net_stream_drop(c->stream, "the connector is gone");
     }
     net_tls_unref(c->opts.tls);
+    net_proxy_unref(c->opts.proxy);
     for (int i = 0; i < c->place_count; i++)
         free_place(&c->places[i]);
     loop_free_later(c->loop, c);

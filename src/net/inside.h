@@ -8,6 +8,7 @@
 
 #include "base/list.h"
 #include "net/net.h"
+#include "net/tunnel.h"
 
 enum {
     RECORD_MAX = 16384,            // plain bytes in a TLS record
@@ -92,6 +93,7 @@ static inline size_t cipher_size(const struct net_loop *l)
 
 enum stream_state {
     STREAM_SNIFFING,
+    STREAM_TUNNELLING, // the proxy has not answered yet
     STREAM_HANDSHAKE,
     STREAM_RUNNING,
     STREAM_LINGERING, // all is sent; the engine has gone
@@ -104,6 +106,7 @@ struct birth {
     struct net_listener *listener; // NULL once the engine is there, like the next one
     struct net_dial *dial;
     struct attempt *attempt;
+    struct tunnel tunnel;     // to be opened first, if it has a request
     struct net_tls *tls;      // for the handshake to come
     uint32_t handshake_bytes; // received
     bool may_be_plain;        // accepted where TLS is optional
@@ -130,6 +133,11 @@ struct net_stream {
     struct net_connector *connector;
 };
 
+struct net_proxy {
+    int refs;
+    char *name, *host, *port, *username, *password; // the last two NULL: none
+};
+
 struct net_tls {
     SSL_CTX *ctx;
     int refs;
@@ -138,6 +146,11 @@ struct net_tls {
 };
 
 struct lookup;
+
+// secret.c
+// The word that a configuration means: "env:NAME", "file:PATH" (its first line), "pass:WORD",
+// "literal:WORD", or the word itself. Returns its length; ERR_NOT_FOUND or ERR_LIMIT.
+int secret_read(const char *spec, char *out, size_t size);
 
 // loop.c
 int source_add(struct net_loop *l, struct source *s, uint32_t events);

@@ -221,6 +221,22 @@ void net_listener_free(struct net_listener *l);
 // The port really bound (for port "0"); of the first socket.
 int net_listener_port(const struct net_listener *l);
 
+// --------------------------------------------------------------------------------------- proxies
+
+// A way through an HTTP proxy, which is asked for a tunnel by CONNECT. Immutable, shared by
+// reference count within one loop.
+struct net_proxy;
+struct net_proxy_opts {
+    const char *name; // of the profile, for messages
+    const char *host, *port;
+    const char *username; // of Basic credentials; NULL or "": none are given
+    const char *password; // as of struct net_tls_opts; read for each connection
+};
+// Returns 0, or ERR_INVALID with words.
+int net_proxy_new(const struct net_proxy_opts *opts, struct net_proxy **out, struct why *why);
+struct net_proxy *net_proxy_ref(struct net_proxy *p);
+void net_proxy_unref(struct net_proxy *p); // NULL is fine
+
 // ------------------------------------------------------------------------------------ connectors
 
 struct net_connect {
@@ -237,10 +253,13 @@ struct net_connector_opts {
     const char *host, *port;
     int family;
     struct net_tls *tls;
+    // Referenced; NULL: none. With it the proxy's name is looked up, its addresses are tried, and
+    // the host is told to it as it is.
+    struct net_proxy *proxy;
     bool verify_host;                    // DNS names and IP addresses in the certificate
     uint32_t retry_min_ms, retry_max_ms; // back-off doubles between them, with jitter; 0: 100, 5000
-    // For connect and handshake together; 0: 10 s. Where there are other addresses or places, one
-    // that has not answered within 2.5 s is given up.
+    // For connect, the proxy's answer and handshake together; 0: 10 s. Where there are other
+    // addresses or places, one that has not answered within 2.5 s is given up.
     uint32_t connect_ms;
     struct net_connect connect;
 };
@@ -252,6 +271,8 @@ int net_connector_new(struct net_loop *l, const struct net_connector_opts *opts,
                       struct net_connector **out, struct why *why);
 // Gives up, dropping its stream (with `lost`) if there is one.
 void net_connector_free(struct net_connector *c);
+// Goes through this one from the next attempt on; NULL: through none. A stream that it has stays.
+void net_connector_set_proxy(struct net_connector *c, struct net_proxy *p);
 // Tries no more. A stream that it has stays until it is lost.
 void net_connector_retire(struct net_connector *c);
 bool net_connector_has_stream(const struct net_connector *c);

@@ -30,7 +30,8 @@ struct way { // to one of the places
     int attempt_count; // under way
     bool is_begun, is_told;
     const char *what; // came to nothing last, and why
-    char why[200];
+    bool is_beyond;   // the proxy, if there is one, had been reached
+    char why[400];
 };
 
 struct attempt {          // at one address
@@ -55,6 +56,7 @@ struct race {
 static void note(struct way *w, const char *what, const char *why)
 {
     w->what = what;
+    w->is_beyond = false;
     snprintf(w->why, sizeof(w->why), "%s", why);
     w->race->due = w->race->loop->now;
 }
@@ -130,6 +132,7 @@ static void try_address(struct way *w)
 
 static void begin_what_is_due(struct race *r)
 {
+    const struct net_proxy *proxy = r->opts->proxy;
     struct way *w;
 
     while (!mono_before(r->loop->now, r->due) && (w = next_way(r)) != NULL) {
@@ -139,7 +142,8 @@ static void begin_what_is_due(struct race *r)
             continue;
         }
         w->is_begun = true;
-        w->lookup = lookup_start(r->loop, w->place->host, w->place->port, r->opts->family);
+        w->lookup = lookup_start(r->loop, proxy ? proxy->host : w->place->host,
+                                 proxy ? proxy->port : w->place->port, r->opts->family);
         w->lookup->way = w;
     }
 }
@@ -173,18 +177,34 @@ static void arm(struct race *r)
     heap_set(&r->loop->timers, &r->timer.timer, one_to_tell(r) ? r->loop->now : at);
 }
 
+static void say(const struct way *w, char *out, size_t size)
+{
+    const struct net_proxy *p = w->race->opts->proxy;
+    const char *host = w->place->host, *port = w->place->port;
+
+    if (!p)
+        snprintf(out, size, "%s %s:%s: %s", w->what, host, port, w->why);
+    else if (w->is_beyond)
+        snprintf(out, size, "%s %s:%s through proxy %s:%s: %s", w->what, host, port, p->host,
+                 p->port, w->why);
+    else
+        snprintf(out, size,
+                 "%s proxy %s:%s on the way to %s:%s: %s; does it run, and are host and port of "
+                 "the proxyProfile '%s' right?",
+                 w->what, p->host, p->port, host, port, w->why, p->name);
+}
+
 // After anything has happened; the last thing that is done with the race, which may be gone then.
 static void settle(struct race *r)
 {
     struct way *w;
-    char words[400];
+    char words[1000];
 
     begin_what_is_due(r);
     w = one_to_tell(r);
     if (w) {
         w->is_told = true;
-        snprintf(words, sizeof(words), "%s %s:%s: %s", w->what, w->place->host, w->place->port,
-                 w->why);
+        say(w, words, sizeof(words));
     }
     arm(r);
     if (w)
@@ -197,11 +217,19 @@ static void connecting(struct source *self, uint32_t events)
     struct race *r = a->way->race;
     int error = 0, fd = self->fd;
     socklen_t len = sizeof(error);
+    struct tunnel tunnel = {0};
+    struct why why = {""};
 
     (void)events;
     getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len);
+    if (error != 0)
+        why_set(&why, "%s", strerror(error));
+    else if (r->opts->proxy)
+        error =
+            tunnel_init(&tunnel, r->opts->proxy, a->way->place->host, a->way->place->port, &why);
     if (error != 0) {
-        note(a->way, "connect to", strerror(error));
+        note(a->way, "connect to", why.text);
+        a->way->is_beyond = error < 0; // else it is not there
         attempt_free(a);
         settle(r);
         return;
@@ -211,6 +239,7 @@ static void connecting(struct source *self, uint32_t events)
     set_nodelay(fd);
     a->stream = stream_new(r->loop, fd);
     a->stream->birth->attempt = a;
+    a->stream->birth->tunnel = tunnel;
     a->stream->birth->tls = net_tls_ref(r->opts->tls);
     heap_set(&r->loop->timers, &a->stream->timer.timer, a->give_up);
     stream_start(a->stream);
@@ -237,6 +266,7 @@ void race_stream_failed(struct net_stream *s, const char *why)
 
     a->stream = NULL;
     note(a->way, "connect to", why);
+    a->way->is_beyond = true;
     attempt_free(a);
     settle(r);
 }

@@ -80,8 +80,10 @@ const struct net_peer *net_stream_peer(const struct net_stream *s)
 
 void net_stream_forget_peer(struct net_stream *s)
 {
-    if (s->birth)
+    if (s->birth) {
         net_tls_unref(s->birth->tls);
+        tunnel_fini(&s->birth->tunnel);
+    }
     free(s->birth);
     s->birth = NULL;
 }
@@ -711,10 +713,90 @@ static bool is_quiet(struct net_stream *s, uint32_t events)
     return !(events & EPOLLOUT);
 }
 
+// The other end hears us: it is time for TLS, or for the engine.
+static void begin(struct net_stream *s)
+{
+    if (!s->birth->tls) {
+        run(s);
+        return;
+    }
+    if (source_arm(s->loop, &s->source, (uint32_t)EPOLLIN) < 0) {
+        fail_errno(s, "epoll");
+        return;
+    }
+    if (s->birth->may_be_plain)
+        return; // its first byte tells
+    s->ssl = tls_ssl_new(s->birth->tls, s);
+    s->state = STREAM_HANDSHAKE;
+    if (s->birth->attempt && race_expected_host(s->birth->attempt))
+        tls_expect_host(s->ssl, race_expected_host(s->birth->attempt));
+    if (s->birth->dial && dial_expected_host(s->birth->dial))
+        tls_expect_host(s->ssl, dial_expected_host(s->birth->dial));
+    if (s->birth->dial)
+        tls_offer(s->ssl, dial_alpn(s->birth->dial));
+    if (s->birth->attempt || s->birth->dial)
+        handshake(s);
+}
+
+// The proxy's answer is taken from the socket, and nothing of what follows it.
+static void read_answer(struct net_stream *s)
+{
+    struct tunnel *t = &s->birth->tunnel;
+    uint8_t data[2048];
+    struct why why = {""};
+    ssize_t n = recv(s->source.fd, data, sizeof(data), MSG_PEEK);
+    int result = ERR_CLOSED;
+
+    if (n > 0)
+        n = recv(s->source.fd, data, tunnel_feed(t, data, (size_t)n, &result, &why), 0);
+    else if (n == 0)
+        tunnel_cut(t, &why);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (n < 0)
+        fail_errno(s, "the proxy's answer");
+    else if (result == 0) {
+        tunnel_fini(t);
+        begin(s);
+    } else if (result != ERR_AGAIN) {
+        fail(s, why.text);
+    }
+}
+
+static void tunnel_ready(struct net_stream *s, uint32_t events)
+{
+    if (events & EPOLLOUT)
+        send_pending(s);
+    if (s->state == STREAM_TUNNELLING && events & (EPOLLIN | EPOLLHUP | EPOLLERR))
+        read_answer(s);
+}
+
+static void ask_proxy(struct net_stream *s)
+{
+    const struct tunnel *t = &s->birth->tunnel;
+    ssize_t n;
+
+    s->state = STREAM_TUNNELLING;
+    if (source_arm(s->loop, &s->source, (uint32_t)EPOLLIN) < 0) {
+        fail_errno(s, "epoll");
+        return;
+    }
+    n = send(s->source.fd, t->request, t->request_len, MSG_NOSIGNAL);
+    if (n < 0 && errno != EAGAIN && errno != EINTR)
+        fail_errno(s, "send");
+    else if (n < (ssize_t)t->request_len)
+        keep(s, (const uint8_t *)t->request + (n < 0 ? 0 : n),
+             t->request_len - (size_t)(n < 0 ? 0 : n));
+}
+
 static void stream_ready(struct source *self, uint32_t events)
 {
     struct net_stream *s = (struct net_stream *)(void *)self;
 
+    if (s->state == STREAM_TUNNELLING) {
+        tunnel_ready(s, events);
+        return;
+    }
     if (s->state == STREAM_LINGERING) {
         linger(s);
         return;
@@ -741,6 +823,13 @@ static void stream_ready(struct source *self, uint32_t events)
 
 void stream_timer(struct net_stream *s)
 {
+    struct why why;
+
+    if (s->state == STREAM_TUNNELLING) {
+        tunnel_late(&s->birth->tunnel, &why);
+        fail(s, why.text);
+        return;
+    }
     if (s->state != STREAM_RUNNING) {
         fail(s, "the TLS handshake did not end in time");
         return;
@@ -757,24 +846,8 @@ void stream_start(struct net_stream *s)
 {
     s->source.ready = stream_ready;
     stream_names(s);
-    if (!s->birth->tls) {
-        run(s);
-        return;
-    }
-    if (source_arm(s->loop, &s->source, (uint32_t)EPOLLIN) < 0) {
-        fail_errno(s, "epoll");
-        return;
-    }
-    if (s->birth->may_be_plain)
-        return; // its first byte tells
-    s->ssl = tls_ssl_new(s->birth->tls, s);
-    s->state = STREAM_HANDSHAKE;
-    if (s->birth->attempt && race_expected_host(s->birth->attempt))
-        tls_expect_host(s->ssl, race_expected_host(s->birth->attempt));
-    if (s->birth->dial && dial_expected_host(s->birth->dial))
-        tls_expect_host(s->ssl, dial_expected_host(s->birth->dial));
-    if (s->birth->dial)
-        tls_offer(s->ssl, dial_alpn(s->birth->dial));
-    if (s->birth->attempt || s->birth->dial)
-        handshake(s);
+    if (s->birth->tunnel.request)
+        ask_proxy(s);
+    else
+        begin(s);
 }

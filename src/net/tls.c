@@ -221,42 +221,19 @@ static const char *reason(void)
     return text ? text : "no such file, or not readable";
 }
 
-// As configured: "env:NAME", "file:PATH", "pass:WORD", "literal:WORD", or the word itself.
 struct password {
-    const char *spec;
-    bool is_asked; // the key is locked
+    const char *spec; // as secret_read() takes it
+    bool is_asked;    // the key is locked
 };
 
 static int read_password(char *buf, int size, int for_writing, void *user)
 {
     struct password *password = user;
-    const char *spec = password->spec;
-    const char *word = spec;
+    int len = secret_read(password->spec, buf, (size_t)size);
 
     (void)for_writing;
     password->is_asked = true;
-    if (!spec)
-        return 0;
-    if (strncmp(spec, "env:", 4) == 0) {
-        word = getenv(spec + 4);
-    } else if (strncmp(spec, "pass:", 5) == 0) {
-        word = spec + 5;
-    } else if (strncmp(spec, "literal:", 8) == 0) {
-        word = spec + 8;
-    } else if (strncmp(spec, "file:", 5) == 0) {
-        FILE *f = fopen(spec + 5, "re");
-        bool ok = f && fgets(buf, size, f);
-
-        if (f)
-            fclose(f);
-        if (ok)
-            buf[strcspn(buf, "\r\n")] = '\0';
-        return ok ? (int)strlen(buf) : 0;
-    }
-    if (!word || strlen(word) >= (size_t)size)
-        return 0;
-    strcpy(buf, word);
-    return (int)strlen(buf);
+    return len < 0 ? 0 : len;
 }
 
 static int set_protocols(SSL_CTX *ctx, const char *protocols, struct why *why)

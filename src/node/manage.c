@@ -132,15 +132,16 @@ static int set_all(struct mgmt_entity *e, const struct amqp_val *changes, struct
     return 0;
 }
 
+// Of an sslProfile or a proxyProfile.
 static int update_profile(void *user, struct str identity, const struct amqp_val *changes,
                           struct why *why)
 {
     struct manager *self = user;
     struct node *n = self->node;
-    struct part *p = node_find(n, &n->profiles, identity);
+    struct part *p = node_find(n, node_parts(n, self->type->name), identity);
 
     if (!p) {
-        why_set(why, "there is no sslProfile '%.*s'", STR_ARG(identity));
+        why_set(why, "there is no %s '%.*s'", self->type->name, STR_ARG(identity));
         return ERR_NOT_FOUND;
     }
 
@@ -148,7 +149,8 @@ static int update_profile(void *user, struct str identity, const struct amqp_val
     int err = set_all(changed, changes, why);
 
     if (err == 0)
-        return node_update_profile(n, p, changed, why);
+        return is_type(self->type, "sslProfile") ? node_update_profile(n, p, changed, why)
+                                                 : node_update_proxy(n, p, changed, why);
     mgmt_entity_free(changed);
     return err;
 }
@@ -436,6 +438,7 @@ void manage_register(struct node *n)
         {"listener", each_part, one_part, create_part, NULL, remove_part},
         {"connector", each_part, one_part, create_part, NULL, remove_part},
         {"sslProfile", each_part, one_part, create_part, update_profile, remove_part},
+        {"proxyProfile", each_part, one_part, create_part, update_profile, remove_part},
         {"router.config.address", each_part, one_part, create_part, NULL, remove_part},
         {"tcpListener", each_service, one_service, create_part, update_service, remove_part},
         {"tcpConnector", each_service, one_service, create_part, update_service, remove_part},

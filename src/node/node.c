@@ -147,7 +147,7 @@ static int set_log(const struct mgmt_entity *e, struct why *why)
 static int apply(struct node *n, const struct mgmt_config *config, struct why *why)
 {
     static const char *const order[] = {
-        "log",       "router.config.address", "sslProfile",   "listener",
+        "log",       "router.config.address", "sslProfile",   "proxyProfile",   "listener",
         "connector", "tcpListener",           "tcpConnector", "listenerAddress"};
     int err = 0;
 
@@ -166,17 +166,12 @@ static int apply(struct node *n, const struct mgmt_config *config, struct why *w
 
 static void tell_unserved(const struct mgmt_config *config)
 {
-    static const char *const served[] = {"log",
-                                         "router.config.address",
-                                         "sslProfile",
-                                         "listener",
-                                         "connector",
-                                         "router",
-                                         "site",
-                                         "network",
-                                         "tcpListener",
-                                         "tcpConnector",
-                                         "listenerAddress"};
+    static const char *const served[] = {"log",          "router.config.address",
+                                         "sslProfile",   "proxyProfile",
+                                         "listener",     "connector",
+                                         "router",       "site",
+                                         "network",      "tcpListener",
+                                         "tcpConnector", "listenerAddress"};
 
     for (size_t i = 0; i < config->count; i++) {
         bool is_served = false;
@@ -252,6 +247,7 @@ int node_new(const struct node_opts *opts, struct node **out, struct why *why)
     n = xcalloc(1, sizeof(*n));
     n->version = xstrdup(opts->version);
     list_init(&n->profiles);
+    list_init(&n->proxies);
     list_init(&n->listeners);
     list_init(&n->connectors);
     list_init(&n->addresses);

@@ -32,6 +32,8 @@ struct list *node_parts(struct node *n, const char *type)
 {
     if (strcmp(type, "sslProfile") == 0)
         return &n->profiles;
+    if (strcmp(type, "proxyProfile") == 0)
+        return &n->proxies;
     if (strcmp(type, "listener") == 0)
         return &n->listeners;
     if (strcmp(type, "connector") == 0)
@@ -164,6 +166,7 @@ static void part_free(struct part *p)
     free_former(p, true);
     free_dials(p->dials, p->dial_count);
     net_tls_unref(p->tls);
+    net_proxy_unref(p->proxy);
     amqp_val_free(p->failover);
     amqp_val_free(p->alternates);
     mgmt_entity_free(p->entity);
@@ -344,6 +347,7 @@ static int start_dial(struct part *p, struct dial *d, enum router_role role, str
         .port = mgmt_entity_cstr(e, "port"),
         .family = family_of(e),
         .tls = p->tls,
+        .proxy = p->proxy,
         .verify_host = mgmt_entity_bool(e, "verifyHostname"),
         .connect = {.ready = peer_connected, .failed = peer_failed, .user = d},
     };
@@ -372,10 +376,40 @@ static int start_dials(struct part *p, struct why *why)
     return err;
 }
 
+static int make_proxy(const struct mgmt_entity *e, const char *name, struct net_proxy **out,
+                      struct why *why)
+{
+    struct net_proxy_opts opts = {
+        .name = name,
+        .host = mgmt_entity_cstr(e, "host"),
+        .port = mgmt_entity_cstr(e, "port"),
+        .username = mgmt_entity_cstr(e, "username"),
+        .password = mgmt_entity_cstr(e, "password"),
+    };
+
+    return net_proxy_new(&opts, out, why);
+}
+
+// The proxy that the connector's proxyProfile names; none without one.
+static int take_proxy(struct part *p, struct why *why)
+{
+    struct str name = mgmt_entity_str(p->entity, "proxyProfile");
+    const struct part *profile = node_find(p->node, &p->node->proxies, name);
+
+    if (name.len > 0 && !profile) {
+        why_set(why, "proxyProfile '%.*s' does not exist; create it first", STR_ARG(name));
+        return ERR_INVALID;
+    }
+    p->proxy = profile ? net_proxy_ref(profile->proxy) : NULL;
+    return 0;
+}
+
 static int start_connector(struct part *p, struct why *why)
 {
     int err = check_role(p, why);
 
+    if (err == 0)
+        err = take_proxy(p, why);
     if (err == 0)
         err = failover_parse(p->entity, "alternates", &p->alternates, why);
     if (err == 0)
@@ -446,6 +480,8 @@ static int start(struct part *p, struct why *why)
 
     if (strcmp(type, "listener") == 0)
         return start_listener(p, why);
+    if (strcmp(type, "proxyProfile") == 0)
+        return make_proxy(p->entity, p->name, &p->proxy, why);
     if (strcmp(type, "connector") == 0)
         return start_connector(p, why);
     if (strcmp(type, "router.config.address") == 0)
@@ -481,7 +517,7 @@ int node_add(struct node *n, const struct mgmt_entity *e, struct why *why)
     }
     err = start(p, why);
     if (err < 0) {
-        if (parts != &n->profiles) // whose words name it
+        if (parts != &n->profiles && parts != &n->proxies) // whose words name it
             why_prefix(why, "%s '%s'", e->type->name, p->name);
         part_free(p);
         return err;
@@ -557,6 +593,38 @@ int node_update_profile(struct node *n, struct part *profile, struct mgmt_entity
     return err;
 }
 
+static void use_proxy(struct part *connector, struct net_proxy *proxy)
+{
+    net_proxy_ref(proxy);
+    net_proxy_unref(connector->proxy);
+    connector->proxy = proxy;
+    for (int i = 0; i < connector->dial_count; i++)
+        net_connector_set_proxy(connector->dials[i].connector, proxy);
+}
+
+int node_update_proxy(struct node *n, struct part *profile, struct mgmt_entity *take,
+                      struct why *why)
+{
+    struct net_proxy *proxy;
+    int err = make_proxy(take, profile->name, &proxy, why);
+
+    if (err < 0) {
+        mgmt_entity_free(take);
+        return err;
+    }
+    list_for_each (node, &n->connectors) {
+        struct part *p = list_entry(node, struct part, on_node);
+
+        if (node_find(n, &n->proxies, mgmt_entity_str(p->entity, "proxyProfile")) == profile)
+            use_proxy(p, proxy);
+    }
+    net_proxy_unref(profile->proxy);
+    profile->proxy = proxy;
+    mgmt_entity_free(profile->entity);
+    profile->entity = take;
+    return 0;
+}
+
 int node_remove(struct node *n, struct list *parts, struct str identity, struct why *why)
 {
     struct part *p = node_find(n, parts, identity);
@@ -579,9 +647,9 @@ int node_remove(struct node *n, struct list *parts, struct str identity, struct 
 
 void node_remove_all(struct node *n)
 {
-    struct list *all[] = {
-        &n->listener_addresses, &n->tcp_listeners, &n->tcp_connectors, &n->connectors,
-        &n->listeners,          &n->addresses,     &n->profiles};
+    struct list *all[] = {&n->listener_addresses, &n->tcp_listeners, &n->tcp_connectors,
+                          &n->connectors,         &n->listeners,     &n->addresses,
+                          &n->profiles,           &n->proxies};
 
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
         while (!list_empty(all[i]))

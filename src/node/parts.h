@@ -13,7 +13,7 @@
 #include "node/worker.h"
 #include "router/router.h"
 
-enum { NODE_PROVIDERS = 14 };
+enum { NODE_PROVIDERS = 15 };
 
 // Who tells management about one entity type.
 struct manager {
@@ -42,7 +42,7 @@ struct node {
     struct mgmt_agent *agent;
     struct rng rng;
     char *version;
-    struct list profiles, listeners, connectors, addresses; // of struct part
+    struct list profiles, proxies, listeners, connectors, addresses; // of struct part
     struct list tcp_listeners, tcp_connectors, listener_addresses;
     struct map parts;     // all of these by list and name or identity
     struct list services; // service.on_node
@@ -77,6 +77,7 @@ struct part {
     struct entrance *entrances; // listeners: one for each worker, the first one listens
     int entrance_count;
     struct net_tls *tls;
+    struct net_proxy *proxy;         // connectors: on the way; proxyProfiles: what they use
     struct amqp_val *failover;       // listeners: told in open
     struct amqp_val *alternates;     // connectors: tried too
     int64_t ordinal;                 // of the sslProfile as last read
@@ -137,6 +138,9 @@ int node_add(struct node *n, const struct mgmt_entity *e, struct why *why);
 // next handshake on. When one is wrong nothing has changed.
 int node_update_profile(struct node *n, struct part *profile, struct mgmt_entity *take,
                         struct why *why);
+// Likewise of a proxyProfile: connectors use it from their next attempt on.
+int node_update_proxy(struct node *n, struct part *profile, struct mgmt_entity *take,
+                      struct why *why);
 int node_remove(struct node *n, struct list *parts, struct str identity, struct why *why);
 struct part *node_find(const struct node *n, const struct list *parts, struct str name_or_identity);
 struct list *node_parts(struct node *n, const char *type); // NULL: not a type with parts

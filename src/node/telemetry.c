@@ -314,7 +314,7 @@ static void begin_link(struct part *p, struct mono now)
     copy_text(p->record, FLOW_DESTINATION_PORT, p->entity, "port");
     flow_set_number(p->record, FLOW_OCTETS, 0);
     flow_set_number(p->record, FLOW_OCTETS_REVERSE, 0);
-    flow_set_text(p->record, FLOW_HTTP_PROXY, STR("no"));
+    flow_set_text(p->record, FLOW_HTTP_PROXY, p->proxy ? STR("yes") : STR("no"));
 }
 
 // `of`: the tcpListener or tcpConnector; `p` may be one of its addresses.
