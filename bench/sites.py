@@ -11,14 +11,17 @@ pair    P services of one site, applied at once, to all of them at the other
 one     one site among N - 1 that are played to it (crowd.c), with M services each
 many    N sites with M services each, started together, to all services at all sites
 
-Each site is an agent and a router; memory is what is resident, CPU what was used until then."""
+Each site is an agent and a router; memory is what is resident, CPU what was used until then. On a
+machine that others use too, CPU says more than time does."""
 
 import argparse
 import concurrent.futures
 import json
 import os
 import pathlib
+import resource
 import shutil
+import signal
 import socketserver
 import statistics
 import subprocess
@@ -100,8 +103,22 @@ def say(what, seconds, wanted, more=""):
     print("%-44s %8.3f s   (wanted: %5.1f)  %s" % (what, seconds, wanted, more), flush=True)
 
 
+def most(site):
+    """MiB that the agent has taken at most."""
+    status = pathlib.Path("/proc/%d/status" % site.pid("agent")).read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
+def commands_cpu():
+    """CPU s of the commands that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def say_needs(all_sites):
     rows = [needs(site) for site in all_sites]
+    print("  agent at most: mean %.1f MiB, most %.1f MiB" % (
+        statistics.mean(map(most, all_sites)), max(map(most, all_sites))), flush=True)
     for index, name in enumerate(("agent", "router")):
         print("  %-8s resident: mean %.1f MiB, most %.1f MiB; CPU: mean %.2f s, all %.1f s" % (
             name, statistics.mean(r[index] for r in rows), max(r[index] for r in rows),
@@ -230,7 +247,7 @@ def prepare_many(home, options, server):
 def bench_many(home, options, server):
     made = prepare_many(home, options, server)
     others = (options.sites - 1) * options.services
-    began = time.monotonic()
+    began, used = time.monotonic(), commands_cpu()
     with concurrent.futures.ThreadPoolExecutor(4) as starters:
         list(starters.map(lambda site: site.run("system", "start"), made[1:]))
     started = time.monotonic() - began
@@ -242,6 +259,9 @@ def bench_many(home, options, server):
     say("%d sites x %d services, status complete" % (options.sites, options.services),
         time.monotonic() - began, 30, "started %.1f, shared + %.1f, seen + %.1f" % (
             started, shared, seen))
+    print("  CPU of all until then: %.1f s, of it %.1f s of the commands" % (
+        commands_cpu() - used + sum(sum(needs(site)[2:]) for site in made),
+        commands_cpu() - used), flush=True)
     say_needs(made)
     time.sleep(2)
     say_needs(made)
@@ -250,12 +270,6 @@ def bench_many(home, options, server):
     now = [needs(site) for site in made]
     print("  at rest: agents %.2f %%, routers %.2f %% of a core each" % tuple(
         statistics.mean(b[k] - a[k] for a, b in zip(was, now)) * 10 for k in (2, 3)), flush=True)
-
-
-def most(site):
-    """MiB that the agent has taken at most."""
-    status = pathlib.Path("/proc/%d/status" % site.pid("agent")).read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
 def bench_one(home, options, server):
@@ -301,6 +315,7 @@ def main():
     words.add_argument("--rounds", type=int, default=5)
     words.add_argument("--only", default=",".join(BENCHES))
     options = words.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended from outside"))
     server = Server()
     for name in options.only.split(","):
         directory = tempfile.mkdtemp(prefix="skupper-sites-")

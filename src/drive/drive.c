@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // When the connection opens, the router's entities are read; then, as often as something else is
 // wanted, the difference is applied, operation by operation in order. What the router refuses is
-// kept with its words, and tried again now and then. census.c is the other part of this folder.
+// kept with its words, and tried again now and then. Each time what it has is read anew, as it also
+// is after an answer that did not come: what was asked may have been done, or not. census.c is the
+// other part of this folder.
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,6 +21,7 @@ enum {
     RETRY_MAX_MS = 1000,
     UNDER_WAY_MAX = 256, // operations at a time
     FAILED_AGAIN_MS = 5000,
+    READ_AGAIN_MS = 1000,
     STATE_SOON_MS = 100,    // after a change
     STATE_UNWELL_MS = 1000, // as long as something is down, and more the more there is to tell
     STATE_EACH_MS = 10,
@@ -64,9 +67,10 @@ struct drive {
     struct net_stream *stream;
     struct client *client;
     char *problem;
-    bool is_open, needs_restart, is_settled, has_state_asked;
-    int unread;   // types still to be read
-    int changing; // operations under way
+    bool is_open, needs_restart, is_settled;
+    bool is_unsure; // of what it has: an answer is missing
+    int unread;     // types still to be read
+    int changing;   // operations under way
     int stating;
     uint64_t operation_count; // done
     json_t *failed;
@@ -133,8 +137,10 @@ static void ask_state(struct drive *r, struct mono now)
     for (int i = 0; i < STATEFUL_COUNT; i++) {
         struct question *q = xcalloc(1, sizeof(*q));
         json_t *attributes = json_array();
-        struct client_request req = {
-            .operation = "QUERY", .type = stateful[i], .attributes = attributes};
+        struct client_request req = {.operation = "QUERY",
+                                     .type = stateful[i],
+                                     .attributes = attributes,
+                                     .timeout_ms = r->hooks.answer_ms};
 
         for (size_t k = 0; k < sizeof(names) / sizeof(names[0]); k++)
             json_array_append_new(attributes, json_string(names[k]));
@@ -155,12 +161,37 @@ static void state_in(struct drive *r, uint32_t ms)
     net_timer_set(r->loop, &r->state_timer, mono_add_ms(net_loop_now(r->loop), ms));
 }
 
+// What it has, from the beginning. What is under way has been answered, or never will be.
+static void read_all(struct drive *r, struct mono now)
+{
+    net_timer_cancel(r->loop, &r->failed_timer);
+    wake_config(r);
+    json_array_clear(r->applied);
+    json_object_clear(r->places);
+    json_object_clear(r->failed);
+    r->is_unsure = false;
+    r->unread = TYPE_COUNT;
+    for (int i = 0; i < TYPE_COUNT; i++) {
+        struct question *q = xcalloc(1, sizeof(*q));
+        struct client_request req = {
+            .operation = "QUERY", .type = types[i].type, .timeout_ms = r->hooks.answer_ms};
+
+        *q = (struct question){.kind = READ_TYPE, .type = i};
+        ask(r, q, &req, now);
+    }
+}
+
 static void failed_fire(void *user, struct mono now)
 {
     struct drive *r = user;
 
-    json_object_clear(r->failed);
-    reconcile(r, now);
+    if (r->unread == 0 && r->changing == 0)
+        read_all(r, now);
+}
+
+static void failed_again_in(struct drive *r, struct mono now, uint32_t ms)
+{
+    net_timer_set(r->loop, &r->failed_timer, mono_add_ms(now, ms));
 }
 
 // -------------------------------------------------------------------------------------- applying
@@ -198,11 +229,26 @@ static void ask_change(struct drive *r, json_t *operation, struct mono now)
     struct client_request req = {.operation = site_text(operation, "operation"),
                                  .type = site_text(operation, "type"),
                                  .name = site_text(operation, "name"),
-                                 .attributes = json_object_get(operation, "attributes")};
+                                 .attributes = json_object_get(operation, "attributes"),
+                                 .timeout_ms = r->hooks.answer_ms};
 
     *q = (struct question){.kind = CHANGE, .what = json_incref(operation)};
     r->changing++;
     ask(r, q, &req, now);
+}
+
+// What was refused and is there all the same, as after it was read anew, is well.
+static void forget_refusals(struct drive *r)
+{
+    const char *key;
+    json_t *facts;
+
+    wake_entities(r);
+    json_object_foreach(r->entities, key, facts)
+    {
+        if (!json_object_get(r->failed, key))
+            json_object_del(facts, "error");
+    }
 }
 
 static void reconcile(struct drive *r, struct mono now)
@@ -221,13 +267,15 @@ static void reconcile(struct drive *r, struct mono now)
             ask_change(r, operation, now);
     }
     json_decref(operations);
+    if (r->changing == 0)
+        forget_refusals(r);
     if (restart != r->needs_restart || r->is_settled != (r->changing == 0)) {
         r->needs_restart = restart;
         r->is_settled = r->changing == 0;
         r->hooks.changed(r->hooks.user);
     }
     if (r->is_settled && json_object_size(r->failed) > 0)
-        net_timer_set(r->loop, &r->failed_timer, mono_add_ms(now, FAILED_AGAIN_MS));
+        failed_again_in(r, now, FAILED_AGAIN_MS);
 }
 
 static char *key_of_entity(const json_t *pair)
@@ -293,6 +341,21 @@ static json_t *facts_of(struct drive *r, const char *key)
     return facts;
 }
 
+// The words are kept over the next attempt, so that the same ones are no news.
+static void note_refused(struct drive *r, const json_t *operation, const char *key,
+                         const char *words)
+{
+    json_t *facts = facts_of(r, key);
+
+    json_object_set(r->failed, key, (json_t *)(uintptr_t)operation);
+    if (strcmp(site_text(facts, "error"), words) == 0)
+        return;
+    log_write(LOG_AGENT, LOG_WARNING, "the router refused %s %s: %s",
+              site_text(operation, "operation"), key, words);
+    json_object_set_new(facts, "error", json_string(words));
+    r->hooks.changed(r->hooks.user);
+}
+
 static void changed(struct drive *r, const struct question *q, const struct client_answer *a,
                     struct mono now)
 {
@@ -308,17 +371,21 @@ static void changed(struct drive *r, const struct question *q, const struct clie
         json_object_del(facts_of(r, key), "error");
         if (strcmp(verb, "DELETE") == 0)
             json_object_del(r->entities, key);
+    } else if (a->err == ERR_AGAIN) {
+        r->is_unsure = true;
     } else if (a->err != ERR_CLOSED) {
-        log_write(LOG_AGENT, LOG_WARNING, "the router refused %s %s: %s", verb, key, a->words);
-        json_object_set(r->failed, key, q->what);
-        json_object_set_new(facts_of(r, key), "error", json_string(a->words));
-        r->hooks.changed(r->hooks.user);
+        note_refused(r, q->what, key, a->words);
     }
     free(key);
-    if (r->changing == 0) {
-        reconcile(r, now);
-        state_in(r, STATE_SOON_MS);
+    if (r->changing > 0)
+        return;
+    if (r->is_unsure) {
+        log_write(LOG_AGENT, LOG_WARNING, "%s; what it has is read again", a->words);
+        read_all(r, now);
+        return;
     }
+    reconcile(r, now);
+    state_in(r, STATE_SOON_MS);
 }
 
 // --------------------------------------------------------------------------------------- reading
@@ -330,14 +397,19 @@ static void read_type(struct drive *r, const struct question *q, const struct cl
     size_t i;
 
     r->unread--;
+    r->is_unsure |= a->err < 0;
     json_array_foreach(a->value, i, row)
         place(r, json_array_size(r->applied), json_pack("[s, O]", types[q->type].name, row));
-    if (r->unread == 0) {
-        if (r->hooks.read)
-            r->hooks.read(r->hooks.user, r->applied);
-        reconcile(r, now);
-        ask_state(r, now);
+    if (r->unread > 0)
+        return;
+    if (r->is_unsure) { // better nothing than changes from a picture with holes
+        failed_again_in(r, now, READ_AGAIN_MS);
+        return;
     }
+    if (r->hooks.read)
+        r->hooks.read(r->hooks.user, r->applied);
+    reconcile(r, now);
+    ask_state(r, now);
 }
 
 // A row of state into the facts; whether they are new.
@@ -408,20 +480,9 @@ static void opened(struct drive *r, struct mono now)
     free(r->problem);
     r->problem = xstrdup("");
     net_connector_succeeded(r->connector);
-    wake_config(r);
     wake_entities(r);
-    json_array_clear(r->applied);
-    json_object_clear(r->places);
-    json_object_clear(r->failed);
     json_object_clear(r->entities);
-    r->unread = TYPE_COUNT;
-    for (int i = 0; i < TYPE_COUNT; i++) {
-        struct question *q = xcalloc(1, sizeof(*q));
-        struct client_request req = {.operation = "QUERY", .type = types[i].type};
-
-        *q = (struct question){.kind = READ_TYPE, .type = i};
-        ask(r, q, &req, now);
-    }
+    read_all(r, now);
     r->hooks.opened(r->hooks.user, r->client);
     r->hooks.changed(r->hooks.user);
 }

@@ -7,6 +7,7 @@
 
 #include <jansson.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/mono.h"
 #include "base/str.h"
@@ -21,7 +22,7 @@ struct net_loop;
 // The connection to a router. When it opens, the router's entities are read; then, as often as
 // something else is wanted, the difference is applied (site_config_difference). A connection that
 // is lost is made again, for ever. What the router refuses is told in drive_entities(), and tried
-// again every 5 s.
+// again every 5 s, after its entities have been read anew; they also are when an answer is missing.
 struct drive;
 
 struct drive_hooks {
@@ -34,6 +35,7 @@ struct drive_hooks {
     // the first difference. Borrowed. NULL: of no interest.
     void (*read)(void *user, const json_t *applied);
     void (*looked)(void *user); // its state was looked at, as it is now and then; NULL
+    uint32_t answer_ms;         // how long an answer may take; 0: CLIENT_REQUEST_MS
 };
 
 // Where management is.

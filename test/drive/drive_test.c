@@ -20,21 +20,28 @@ static const char *told(struct rig *r, const char *key, const char *what)
     return site_text(json_object_get(drive_entities(r->drive), key), what);
 }
 
+// An entity that nobody asked for: names and values in turn, up to NULL.
+static void make(struct rig *r, const char *type, const char *const *attributes)
+{
+    const struct table *t = table_of(r, type);
+    struct mgmt_entity *e = mgmt_entity_new(t->provider.type);
+    int creates = r->creates;
+
+    for (; attributes[0]; attributes += 2) {
+        struct amqp_val *text = amqp_val_string(str_of(attributes[1]));
+
+        CHECK_EQ(mgmt_entity_set(e, attributes[0], text, MGMT_CREATE, NULL), 0);
+        amqp_val_free(text);
+    }
+    CHECK_EQ(create_item(t->provider.user, e, NULL), 0);
+    r->creates = creates;
+    mgmt_entity_free(e);
+}
+
 // Has its router, as one that has just been started.
 static void start_router(struct rig *r, const char *id)
 {
-    const struct table *t = table_of(r, "router");
-    struct mgmt_entity *e = mgmt_entity_new(t->provider.type);
-    struct amqp_val *text = amqp_val_string(str_of(id));
-
-    CHECK_EQ(mgmt_entity_set(e, "id", text, MGMT_CREATE, NULL), 0);
-    amqp_val_free(text);
-    text = amqp_val_string(STR("interior"));
-    CHECK_EQ(mgmt_entity_set(e, "mode", text, MGMT_CREATE, NULL), 0);
-    CHECK_EQ(create_item(t->provider.user, e, NULL), 0);
-    r->creates = 0;
-    amqp_val_free(text);
-    mgmt_entity_free(e);
+    make(r, "router", (const char *const[]){"id", id, "mode", "interior", NULL});
 }
 
 // A router brought to CONFIG.
@@ -146,6 +153,52 @@ TEST(a_refusal_is_told_and_not_repeated_until_something_else_is_wanted_there)
     rig_end(&r);
 }
 
+// It was done, and nobody was told: asked for again it would be refused for ever.
+TEST(after_an_answer_that_did_not_come_the_router_is_read_again)
+{
+    struct rig r;
+    int queries;
+
+    rig_begin_with(&r, 200);
+    start_router(&r, "R");
+    set_place(&r);
+    UNTIL(&r, r.reads == 1 && r.looks > 0);
+    queries = table_of(&r, "router")->queries;
+    r.is_mute = true;
+    want(&r, CONFIG);
+    UNTIL(&r, count_of(&r, "tcpListener") == 2 && !drive_is_settled(r.drive));
+    UNTIL(&r, table_of(&r, "router")->queries > queries);
+    r.is_mute = false;
+    UNTIL(&r, drive_is_settled(r.drive));
+    CHECK(r.reads > 1);
+    CHECK_EQ(r.creates, 3);
+    CHECK_EQ(count_of(&r, "tcpListener"), 2);
+    CHECK_STR(str_of(told(&r, "tcpListener/l1", "error")), "");
+    CHECK_EQ(json_array_size(drive_applied(r.drive)), 4);
+    rig_end(&r);
+}
+
+TEST(what_was_refused_and_came_otherwise_is_well)
+{
+    struct rig r;
+
+    rig_begin(&r);
+    start_router(&r, "R");
+    r.refused = "l2";
+    set_place(&r);
+    want(&r, CONFIG);
+    UNTIL(&r, drive_is_settled(r.drive));
+    CHECK(told(&r, "tcpListener/l2", "error")[0]);
+    r.refused = NULL;
+    make(&r, "tcpListener", // by somebody else
+         (const char *const[]){"name", "l2", "host", "127.0.0.1", "port", "1002", "address", "a",
+                               NULL});
+    UNTIL(&r, r.reads == 2 && drive_is_settled(r.drive));
+    CHECK_STR(str_of(told(&r, "tcpListener/l2", "error")), "");
+    CHECK_EQ(count_of(&r, "tcpListener"), 2);
+    rig_end(&r);
+}
+
 TEST(what_has_gone_by_itself_needs_no_removal)
 {
     struct rig r;
@@ -237,6 +290,8 @@ TEST_MAIN(CASE(a_router_is_read_first_and_then_brought_to_what_is_wanted),
           CASE(nothing_is_changed_before_something_is_wanted), CASE(only_what_differs_is_touched),
           CASE(what_is_folded_while_it_rests_is_the_same_when_it_wakes),
           CASE(a_refusal_is_told_and_not_repeated_until_something_else_is_wanted_there),
+          CASE(after_an_answer_that_did_not_come_the_router_is_read_again),
+          CASE(what_was_refused_and_came_otherwise_is_well),
           CASE(what_has_gone_by_itself_needs_no_removal),
           CASE(how_entities_are_is_looked_at_after_a_change),
           CASE(what_a_router_reads_at_its_start_needs_a_restart),
