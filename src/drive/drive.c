@@ -22,7 +22,7 @@ enum {
     UNDER_WAY_MAX = 256, // operations at a time
     FAILED_AGAIN_MS = 5000,
     READ_AGAIN_MS = 1000,
-    STATE_SOON_MS = 100,    // after a change
+    STATE_SOON_MS = 100,    // after a change, and a millisecond for each two to look at
     STATE_UNWELL_MS = 1000, // as long as something is down, and more the more there is to tell
     STATE_EACH_MS = 10,
     STATE_WELL_MS = 10000,
@@ -242,13 +242,16 @@ static void forget_refusals(struct drive *r)
 {
     const char *key;
     json_t *facts;
+    bool is_new = false;
 
     wake_entities(r);
     json_object_foreach(r->entities, key, facts)
     {
         if (!json_object_get(r->failed, key))
-            json_object_del(facts, "error");
+            is_new |= json_object_del(facts, "error") == 0;
     }
+    if (is_new)
+        r->hooks.changed(r->hooks.user);
 }
 
 static void reconcile(struct drive *r, struct mono now)
@@ -269,9 +272,9 @@ static void reconcile(struct drive *r, struct mono now)
     json_decref(operations);
     if (r->changing == 0)
         forget_refusals(r);
-    if (restart != r->needs_restart || r->is_settled != (r->changing == 0)) {
+    r->is_settled = r->changing == 0;
+    if (restart != r->needs_restart) {
         r->needs_restart = restart;
-        r->is_settled = r->changing == 0;
         r->hooks.changed(r->hooks.user);
     }
     if (r->is_settled && json_object_size(r->failed) > 0)
@@ -368,7 +371,6 @@ static void changed(struct drive *r, const struct question *q, const struct clie
         note_applied(r, q->what, key);
         r->operation_count++;
         json_object_del(r->failed, key);
-        json_object_del(facts_of(r, key), "error");
         if (strcmp(verb, "DELETE") == 0)
             json_object_del(r->entities, key);
     } else if (a->err == ERR_AGAIN) {
@@ -385,7 +387,7 @@ static void changed(struct drive *r, const struct question *q, const struct clie
         return;
     }
     reconcile(r, now);
-    state_in(r, STATE_SOON_MS);
+    state_in(r, STATE_SOON_MS + (uint32_t)json_object_size(r->entities) / 2);
 }
 
 // --------------------------------------------------------------------------------------- reading

@@ -28,9 +28,10 @@
 enum {
     SETTLE_MS = 10,   // so long after something new, everything is derived
     SETTLE_SHARE = 4, // and so many times what the last time took: one part of the time is work
-    SETTLE_MAX_MS = 250,
-    REST_MS = 1000,  // so long after the last turn, memory goes back
-    RETRY_MS = 2000, // after a failure to write
+    SETTLE_MAX_MS = 5000,
+    SETTLE_INPUT_MAX_MS = 250, // for what the user wrote
+    REST_MS = 1000,            // so long after the last turn, memory goes back
+    RETRY_MS = 2000,           // after a failure to write
     SCRATCH = 64 * 1024,
     DAY_MS = 24 * 3600 * 1000,
 };
@@ -47,7 +48,8 @@ struct agent {
     struct sharing *sharing;
     struct census *census;
     struct neighbours *neighbours;
-    bool is_marked;    // something is new
+    bool is_marked; // something is new, to be derived at derive_at
+    struct mono derive_at;
     bool input_due;    // files of the user may have changed
     bool has_unit;     // of the router, without a keeper
     bool has_output;   // written once
@@ -67,16 +69,23 @@ static int64_t now_s(void)
     return now.tv_sec;
 }
 
-// Many events in a row cost one turn; the more a turn costs, the longer they are collected.
-static void mark(struct agent *a)
+// Many events in a row cost one turn; the more a turn costs, also because others want the machine,
+// the longer they are collected.
+static void mark_within(struct agent *a, int64_t most_ms)
 {
     int64_t wait = SETTLE_MS + SETTLE_SHARE * a->derive_ms;
+    struct mono at = mono_add_ms(net_loop_now(a->loop), wait < most_ms ? wait : most_ms);
 
-    if (a->is_marked)
+    if (a->is_marked && !mono_before(at, a->derive_at))
         return;
     a->is_marked = true;
-    net_timer_set(a->loop, &a->derive_timer,
-                  mono_add_ms(net_loop_now(a->loop), wait < SETTLE_MAX_MS ? wait : SETTLE_MAX_MS));
+    a->derive_at = at;
+    net_timer_set(a->loop, &a->derive_timer, at);
+}
+
+static void mark(struct agent *a)
+{
+    mark_within(a, SETTLE_MAX_MS);
 }
 
 // --------------------------------------------------------------------------------------- input
@@ -341,7 +350,7 @@ static void renew(void *user, struct mono now)
 static void input_is_due(struct agent *a)
 {
     a->input_due = true;
-    mark(a);
+    mark_within(a, SETTLE_INPUT_MAX_MS);
 }
 
 static void files_changed(void *user, struct mono now)

@@ -18,10 +18,11 @@ struct sharing {
     void (*changed)(void *user);
     void *user;
     struct drive_sharing *exchange;
-    char told[65]; // digest of the file of services; "": it tells nothing yet
+    char told[65];   // digest of the file of services; "": it tells nothing yet
+    bool is_unsaved; // something was heard
 };
 
-static void save(const struct sharing *s)
+static void save(struct sharing *s)
 {
     json_t *value = drive_sharing_save(s->exchange);
     char *text = yaml_write(value, YAML_JSON);
@@ -29,6 +30,7 @@ static void save(const struct sharing *s)
 
     if (host_put(s->heard_file, str_of(text), PLAIN_MODE, &why) < 0)
         log_write(LOG_AGENT, LOG_ERROR, "%s", why.text);
+    s->is_unsaved = false;
     free(text);
     json_decref(value);
 }
@@ -37,7 +39,7 @@ static void has_news(void *user)
 {
     struct sharing *s = user;
 
-    save(s);
+    s->is_unsaved = true;
     s->changed(s->user);
 }
 
@@ -96,6 +98,8 @@ void sharing_set(struct sharing *s, const json_t *announce, const json_t *servic
     int err;
 
     drive_sharing_announce(s->exchange, announce);
+    if (s->is_unsaved)
+        save(s);
     pki_digest(str_of(text), digest);
     if (strcmp(s->told, digest) != 0) {
         err = host_put(s->services_file, str_of(text), PLAIN_MODE, &why);
