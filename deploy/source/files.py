@@ -104,11 +104,12 @@ def _helm_files(version):
             '{{- fail "scope must be cluster or namespace" }}\n{{- end }}\n'}
 
 
+def _chart_definitions():
+    """Helm wants the definitions in the chart. Copies: links to files do not survive every way that a
+    tree takes."""
+    return {"helm/skupper/" + path: text for path, text in _crd_files().items()}
+
+
 def files(version):
-    return {**_crd_files(), **_plain_files(version), **_kustomize_files(version),
-            **_helm_files(version)}
-
-
-def links():
-    """Helm wants the definitions in the chart; they are the same files."""
-    return {"helm/skupper/" + path: "../../../" + path for path in _crd_files()}
+    return {**_crd_files(), **_chart_definitions(), **_plain_files(version),
+            **_kustomize_files(version), **_helm_files(version)}
