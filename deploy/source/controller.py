@@ -54,7 +54,8 @@ RULES = [
           "in it: the agent beside a router reads one by one,", "", ["pods", "services"], ["get"]),
     _rule("finds out what it is part of,", "apps", ["deployments"], ["get"]),
     _rule("writes the state of the network,", "", ["configmaps"], ["get", "update"]),
-    _rule("says in Secrets what the router has taken on,", "", ["secrets"],
+    _rule("says in Secrets what the router has taken on (of a site of version 1 the controller reads "
+          "a claim that two redeem at once, too),", "", ["secrets"],
           ["get", "update", "delete"]),
     _rule("and elects a leader where there are two.", "coordination.k8s.io", ["leases"],
           ["list", "watch", "delete"]),

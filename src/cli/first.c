@@ -32,8 +32,13 @@ static const struct flag delete_flags[] = {
 static const struct flag token_flags[] = {
     {"uses", 0, FLAG_NUMBER, "1", "how often it can be used", 0, NULL},
     {"expiry", 0, FLAG_DURATION, "15m", "how long it can be used", 0, NULL},
-    {"name", 0, FLAG_TEXT, "", "accepted, without effect", 0, NULL},
-    {"token-type", 0, FLAG_TEXT, "claim", "what the token is", 0, "claim"},
+    {"name", 0, FLAG_TEXT, "", "accepted, without effect", ON_HOSTS, NULL},
+    {"name", 0, FLAG_TEXT, "", "of the token of a site without resource definitions", ON_KUBERNETES,
+     NULL},
+    {"token-type", 0, FLAG_TEXT, "claim", "what the token is", ON_HOSTS, "claim"},
+    {"token-type", 0, FLAG_TEXT, "claim",
+     "what the token is; cert: for all who have it, of a site without resource definitions",
+     ON_KUBERNETES, "claim|cert"},
     {0},
 };
 static const struct flag link_flags[] = {
@@ -207,7 +212,10 @@ static int run_status(struct cli *c, struct store *s)
 
 static int run_token_create(struct cli *c, struct store *s)
 {
+    const char *name = cli_text(c, "name");
     struct token_wish wish = {.file = c->args[0],
+                              .name = name[0] ? name : NULL,
+                              .is_certificate = strcmp(cli_text(c, "token-type"), "cert") == 0,
                               .uses = cli_number(c, "uses"),
                               .window = cli_text(c, "expiry"),
                               .window_ms = cli_duration_ms(c, "expiry"),
@@ -220,19 +228,33 @@ static int run_token_create(struct cli *c, struct store *s)
     return status;
 }
 
+// As in version 1 where a site is of it; NULL: the token's. The caller frees.
+static char *link_name(const struct cli *c, const struct store *s)
+{
+    json_t *site = c->platform == ON_KUBERNETES ? store_site(s) : NULL;
+    char *name = plain_is(site) ? plain_link_name(s, site) : NULL;
+
+    json_decref(site);
+    return name;
+}
+
 static int run_link_create(struct cli *c, struct store *s)
 {
-    const char *name = cli_text(c, "name");
+    const char *given = cli_text(c, "name");
+    char *name = NULL;
     int status;
 
-    if (name[0])
-        cli_check_name(c, "link name", name);
+    if (given[0])
+        cli_check_name(c, "link name", given);
     if (cli_number(c, "cost") < 1)
         cli_problem(c, "cost is not valid: it must be 1 or more");
     status = cli_verdict(c);
+    if (status == EXIT_OK && !given[0])
+        name = link_name(c, s);
     if (status == EXIT_OK)
-        status = cli_redeem(c, s, c->args[0], name[0] ? name : NULL,
+        status = cli_redeem(c, s, c->args[0], given[0] ? given : name,
                             cli_is_given(c, "cost") ? cli_number(c, "cost") : 0);
+    free(name);
     if (status == EXIT_OK)
         cli_say(c, "Check the status of the link using 'skupper link status'.");
     return status;

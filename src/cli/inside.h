@@ -163,10 +163,16 @@ bool plain_is(const json_t *site); // is it such a one?
 json_t *plain_links(const struct store *s, const json_t *site, const char *name);
 json_t *plain_link_patch(const json_t *link);
 struct site_links;
+struct site_token;
 struct token_wish;
-// Its tokens and links: EXIT_OK, or the reason told.
+// A problem is told when a token of that site (its id) makes no link here.
+void plain_check_origin(struct cli *c, const struct store *s, const json_t *site,
+                        const char *origin);
+char *plain_link_name(const struct store *s, const json_t *site); // link1, link2, …; the caller's
+// Its tokens and links: EXIT_OK, or the reason told. A claim is redeemed by the site's controller.
 int plain_issue(struct cli *c, struct store *s, const json_t *site, const struct token_wish *w);
 int plain_link(struct cli *c, struct store *s, const json_t *site, const struct site_links *links);
+int plain_claim(struct cli *c, struct store *s, const json_t *site, const struct site_token *token);
 // The items of a kind that a selector of labels chooses; a new reference.
 json_t *cluster_labelled(const struct store *s, const char *kind, const char *labels);
 // EXIT_OK when there is an API server; else that is told.
@@ -268,6 +274,10 @@ int cli_dial(const struct store *s, uint32_t timeout_ms, struct client_line **ou
 int cli_start_site(struct cli *c, const struct store *s);
 struct token_wish {
     const char *file;
+    // Of version 1: the name it gets (NULL: one of its own), and whether it is a certificate, which
+    // can be used by whoever has it.
+    const char *name;
+    bool is_certificate;
     long uses, cost;
     const char *window; // as given
     int64_t window_ms, wait_ms;

@@ -21,6 +21,13 @@ static const char *other_way(const char *word, int from)
     return word;
 }
 
+static const char *value_of(const json_t *map, const char *key)
+{
+    const char *text = json_string_value(json_object_get(json_object_get(map, "data"), key));
+
+    return text ? text : "";
+}
+
 // What the router's Deployment and the network's status tell.
 static json_t *status_of(const struct store *s)
 {
@@ -43,16 +50,23 @@ static json_t *status_of(const struct store *s)
     return status;
 }
 
+static bool is_edge(const json_t *map)
+{
+    return strcmp(value_of(map, "router-mode"), "edge") == 0 ||
+           strcasecmp(value_of(map, "edge"), "true") == 0;
+}
+
 json_t *plain_site(const struct store *s)
 {
     json_t *map = store_told(s, "ConfigMap", MAP), *site = NULL;
     const char *name = site_text(map, "data.name");
 
     if (map)
-        site = json_pack("{s:s, s:s, s:{s:s, s:s, s:s}, s:{s:s}, s:o}", "apiVersion", "v1", "kind",
-                         "Site", "metadata", "name", name[0] ? name : s->ns, "namespace", s->ns,
-                         "uid", site_text(map, "metadata.uid"), "spec", "linkAccess",
-                         other_way(site_text(map, "data.ingress"), 0), "status", status_of(s));
+        site = json_pack("{s:s, s:s, s:{s:s, s:s, s:s}, s:{s:s, s:b}, s:o}", "apiVersion", "v1",
+                         "kind", "Site", "metadata", "name", name[0] ? name : s->ns, "namespace",
+                         s->ns, "uid", site_text(map, "metadata.uid"), "spec", "linkAccess",
+                         other_way(site_text(map, "data.ingress"), 0), "edge", (int)is_edge(map),
+                         "status", status_of(s));
     json_decref(map);
     return site;
 }

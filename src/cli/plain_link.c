@@ -4,16 +4,9 @@
 #include <string.h>
 
 #include "base/yaml.h"
-#include "cli/inside.h"
+#include "cli/plain.h"
 #include "pki/pki.h"
 #include "site/site.h"
-
-enum { TOKEN_MODE = 0600 };
-#define TYPE "skupper.io/type" // of a Secret
-#define TOKEN "connection-token"
-#define REQUEST "connection-token-request"
-#define CLAIM "token-claim"
-static const char COST[] = "skupper.io/cost", GENERATED_BY[] = "skupper.io/generated-by";
 
 static const char *mark_of(const json_t *object, const char *map, const char *key)
 {
@@ -23,9 +16,19 @@ static const char *mark_of(const json_t *object, const char *map, const char *ke
     return text ? text : "";
 }
 
+const char *plain_note(const json_t *object, const char *key)
+{
+    return mark_of(object, "annotations", key);
+}
+
 static bool is_of_type(const json_t *secret, const char *type)
 {
-    return strcmp(mark_of(secret, "labels", TYPE), type) == 0;
+    return strcmp(mark_of(secret, "labels", PLAIN_TYPE), type) == 0;
+}
+
+bool plain_is_token(const json_t *secret)
+{
+    return is_of_type(secret, PLAIN_TOKEN);
 }
 
 // ----------------------------------------------------------------------------------------- shown
@@ -55,12 +58,12 @@ static json_t *links_up(const struct store *s, const char *uid)
 
 static void status_of(const json_t *secret, bool is_up, const char **status, const char **message)
 {
-    const char *said = mark_of(secret, "annotations", "internal.skupper.io/status");
+    const char *said = plain_note(secret, PLAIN_STATUS);
 
     *status = is_up ? "Ready" : "Pending";
     *message = is_up ? "OK" : "Not operational";
-    if (is_of_type(secret, CLAIM)) {
-        bool is_lost = mark_of(secret, "annotations", "internal.skupper.io/last-failed")[0];
+    if (is_of_type(secret, PLAIN_CLAIM)) {
+        bool is_lost = plain_note(secret, PLAIN_FAILED)[0];
 
         *status = is_lost ? "Error" : "Pending";
         *message = said[0] ? said : "the claim is not redeemed yet";
@@ -73,10 +76,10 @@ static void add_endpoint(json_t *endpoints, const json_t *secret, const char *ro
 {
     char *host = str_fmt("%s-host", role), *port = str_fmt("%s-port", role);
 
-    if (mark_of(secret, "annotations", host)[0])
+    if (plain_note(secret, host)[0])
         json_array_append_new(endpoints, json_pack("{s:s, s:s, s:s}", "name", role, "host",
-                                                   mark_of(secret, "annotations", host), "port",
-                                                   mark_of(secret, "annotations", port)));
+                                                   plain_note(secret, host), "port",
+                                                   plain_note(secret, port)));
     free(host);
     free(port);
 }
@@ -88,22 +91,24 @@ static json_t *link_of(const json_t *secret, const json_t *up)
     int64_t cost = 1;
 
     status_of(secret, json_object_get(up, name) != NULL, &status, &message);
-    site_number(str_of(mark_of(secret, "annotations", COST)), 1, INT32_MAX, &cost);
+    site_number(str_of(plain_note(secret, PLAIN_COST)), 1, INT32_MAX, &cost);
     add_endpoint(endpoints, secret, "inter-router");
     add_endpoint(endpoints, secret, "edge");
-    link =
-        json_pack("{s:s, s:s, s:{s:s, s:s, s:s}, s:{s:s, s:I, s:o}, s:{s:s, s:s, s:[{s:s, s:s}]}}",
-                  "apiVersion", "v1", "kind", "Link", "metadata", "name", name, "namespace",
-                  site_text(secret, "metadata.namespace"), "uid", site_text(secret, "metadata.uid"),
-                  "spec", "tlsCredentials", name, "cost", (json_int_t)cost, "endpoints", endpoints,
-                  "status", "status", status, "message", message, "conditions", "type", "Ready",
-                  "status", strcmp(status, "Ready") == 0 ? "True" : "False");
+    link = json_pack(
+        "{s:s, s:s, s:{s:s, s:s, s:s}, s:{s:s, s:I, s:o}, s:{s:s, s:s, s:s, s:[{s:s, s:s}]}}",
+        "apiVersion", "v1", "kind", "Link", "metadata", "name", name, "namespace",
+        site_text(secret, "metadata.namespace"), "uid", site_text(secret, "metadata.uid"), "spec",
+        "tlsCredentials", name, "cost", (json_int_t)cost, "endpoints", endpoints, "status",
+        "status", status, "message", message, "remoteSiteId",
+        plain_note(secret, PLAIN_GENERATED_BY), "conditions", "type", "Ready", "status",
+        strcmp(status, "Ready") == 0 ? "True" : "False");
     return link;
 }
 
 json_t *plain_links(const struct store *s, const json_t *site, const char *name)
 {
-    json_t *secrets = cluster_labelled(s, "Secret", TYPE " in (" TOKEN "," CLAIM ")");
+    json_t *secrets =
+        cluster_labelled(s, "Secret", PLAIN_TYPE " in (" PLAIN_TOKEN "," PLAIN_CLAIM ")");
     const char *uid = site_text(site, "metadata.uid");
     json_t *up = s->cli->failure ? json_object() : links_up(s, uid), *links = json_array(), *one;
     size_t i;
@@ -111,7 +116,7 @@ json_t *plain_links(const struct store *s, const json_t *site, const char *name)
     json_array_foreach(secrets, i, one)
     {
         // Our own tokens wait there to be carried away.
-        if (strcmp(mark_of(one, "annotations", GENERATED_BY), uid) != 0 &&
+        if (strcmp(plain_note(one, PLAIN_GENERATED_BY), uid) != 0 &&
             (!name || strcmp(site_text(one, "metadata.name"), name) == 0))
             json_array_append_new(links, link_of(one, up));
     }
@@ -124,25 +129,18 @@ json_t *plain_link_patch(const json_t *link)
 {
     json_int_t cost = json_integer_value(site_get(link, "spec.cost"));
 
-    return json_pack("{s:{s:{s:o}}}", "metadata", "annotations", COST,
+    return json_pack("{s:{s:{s:o}}}", "metadata", "annotations", PLAIN_COST,
                      json_sprintf("%lld", (long long)cost));
 }
 
 // ---------------------------------------------------------------------------------------- tokens
 
-// It goes with the site.
-static json_t *secret_new(const struct store *s, const json_t *site, const char *name,
-                          const char *type)
+json_t *plain_secret(const struct store *s, const json_t *site, const char *name, const char *type)
 {
     return json_pack("{s:s, s:s, s:{s:s, s:s, s:{s:s}, s:[{s:s, s:s, s:s, s:s}]}}", "apiVersion",
                      "v1", "kind", "Secret", "metadata", "name", name, "namespace", s->ns, "labels",
-                     TYPE, type, "ownerReferences", "apiVersion", "v1", "kind", "ConfigMap", "name",
-                     "skupper-site", "uid", site_text(site, "metadata.uid"));
-}
-
-static bool is_token(const json_t *secret)
-{
-    return is_of_type(secret, TOKEN);
+                     PLAIN_TYPE, type, "ownerReferences", "apiVersion", "v1", "kind", "ConfigMap",
+                     "name", "skupper-site", "uid", site_text(site, "metadata.uid"));
 }
 
 // What another site applies, or redeems.
@@ -154,27 +152,26 @@ static int write_token(struct cli *c, const json_t *secret, const char *file)
         "annotations", site_get(secret, "metadata.annotations"), "data", site_get(secret, "data"));
     char *text = yaml_write(out, YAML_BLOCK);
     struct why why = {""};
-    int err = host_write(file, str_of(text), TOKEN_MODE, &why);
+    int err = host_write(file, str_of(text), PLAIN_TOKEN_MODE, &why);
 
     pki_wipe(text);
     json_decref(out);
     return err < 0 ? cli_fail(c, "%s", why.text) : EXIT_OK;
 }
 
-int plain_issue(struct cli *c, struct store *s, const json_t *site, const struct token_wish *w)
+// Waits for the token that the controller makes of a request, and writes it.
+static int issue_certificate(struct cli *c, struct store *s, const json_t *site, const char *name,
+                             const struct token_wish *w)
 {
-    char id[PKI_UUID_LEN + 1], *name;
-    struct wish wish = {
-        .words = "Waiting for token status ...", .kind = "Secret", .is_so = is_token};
-    json_t *request, *last = NULL;
+    struct wish wish = {.words = "Waiting for token status ...",
+                        .kind = "Secret",
+                        .name = name,
+                        .is_so = plain_is_token,
+                        .until = mono_add_ms(mono_now(), w->wait_ms)};
+    json_t *request = plain_secret(s, site, name, "connection-token-request"), *last = NULL;
     struct why why = {""};
-    int status = EXIT_OK;
+    int status;
 
-    pki_uuid(id);
-    name = str_fmt("skupper-token-%s", id);
-    wish.name = name;
-    wish.until = mono_add_ms(mono_now(), w->wait_ms);
-    request = secret_new(s, site, name, REQUEST);
     if (store_put(s, request, &why) < 0)
         status = cli_fail(c, "%s", why.text);
     else if (store_await(s, &wish, &last))
@@ -186,11 +183,22 @@ int plain_issue(struct cli *c, struct store *s, const json_t *site, const struct
     if (status == EXIT_OK)
         cli_say(c, "It can be used by whoever has it, as often as they like, for as long as its "
                    "certificate is valid.");
-    if (status == EXIT_OK && strcmp(site_text(site, "spec.linkAccess"), "none") == 0)
-        cli_say(c, "(Note: token will only be valid for local cluster)");
     json_decref(last);
     json_decref(request);
-    free(name);
+    return status;
+}
+
+int plain_issue(struct cli *c, struct store *s, const json_t *site, const struct token_wish *w)
+{
+    char id[PKI_UUID_LEN + 1];
+    const char *name = w->name ? w->name : id;
+    int status;
+
+    pki_uuid(id);
+    status = w->is_certificate ? issue_certificate(c, s, site, name, w)
+                               : plain_issue_claim(c, s, site, name, w);
+    if (status == EXIT_OK && strcmp(site_text(site, "spec.linkAccess"), "none") == 0)
+        cli_say(c, "(Note: token will only be valid for local cluster)");
     return status;
 }
 
@@ -198,8 +206,9 @@ int plain_issue(struct cli *c, struct store *s, const json_t *site, const struct
 static json_t *link_secret(const struct store *s, const json_t *site, const json_t *link,
                            const json_t *secret)
 {
-    json_t *out = secret_new(s, site, site_text(link, "metadata.name"), TOKEN), *e;
-    json_t *notes = json_object();
+    json_t *out = plain_secret(s, site, site_text(link, "metadata.name"), PLAIN_TOKEN), *e;
+    const json_t *told = site_get(secret, "metadata.annotations");
+    json_t *notes = told ? json_deep_copy(told) : json_object();
     const json_t *cost = site_get(link, "spec.cost");
     size_t i;
 
@@ -214,7 +223,8 @@ static json_t *link_secret(const struct store *s, const json_t *site, const json
         free(port);
     }
     if (json_is_integer(cost))
-        json_object_set_new(notes, COST, json_sprintf("%lld", (long long)json_integer_value(cost)));
+        json_object_set_new(notes, PLAIN_COST,
+                            json_sprintf("%lld", (long long)json_integer_value(cost)));
     json_object_set_new(json_object_get(out, "metadata"), "annotations", notes);
     json_object_set(out, "data", json_object_get(secret, "data"));
     json_object_set(out, "stringData", json_object_get(secret, "stringData"));

@@ -53,6 +53,14 @@ static void check_file(struct cli *c, const char *file)
     free(folder);
 }
 
+// In version 1 a claim of no uses, or no end, is one without limits.
+static void check_plain(struct cli *c, const struct token_wish *w)
+{
+    if (w->uses < 0)
+        cli_problem(c, "number of redemptions is not valid: it must be 0 (no limit) or more");
+    check_file(c, w->file);
+}
+
 static void check_issue(struct cli *c, const struct token_wish *w, const json_t *site,
                         const struct store *s)
 {
@@ -73,6 +81,17 @@ static void check_issue(struct cli *c, const struct token_wish *w, const json_t 
         cli_check_active(c, site);
     else if (site && !store_is_running(s))
         cli_problem(c, "The site is not running: \"skupper system start\" starts it");
+    if (w->is_certificate && site && !plain_is(site))
+        cli_problem(c,
+                    "token-type is not valid: a site with resource definitions issues no "
+                    "certificates as tokens; \"skupper link generate\" prints a link that can be "
+                    "used as often as one likes");
+    if (w->name)
+        cli_check_name(c, "name", w->name);
+    if (plain_is(site)) {
+        check_plain(c, w);
+        return;
+    }
     if (w->uses < 1)
         cli_problem(c, "number of redemptions is not valid: it must be 1 or more");
     if (w->window_ms < WINDOW_MIN_MS)
@@ -271,29 +290,31 @@ static int hand_over(struct cli *c, struct store *s, const struct site_token *to
 }
 
 // In a cluster a token is redeemed for a site that runs.
-static int check_redeem(struct cli *c, const struct store *s)
+static int check_redeem(struct cli *c, const struct store *s, const json_t *site,
+                        const struct site_token *token)
 {
-    json_t *site;
-
     if (c->platform != ON_KUBERNETES)
         return EXIT_OK;
     if (cli_has_flag(c, "timeout"))
         cli_check_timeout(c);
-    site = store_site(s);
     cli_check_active(c, site);
-    json_decref(site);
+    if (plain_is(site))
+        plain_check_origin(c, s, site, token->origin ? token->origin : "");
     return cli_verdict(c);
 }
 
-static int take(struct cli *c, struct store *s, struct site_token *token, const char *name,
-                long cost)
+// In a cluster the site's controller redeems what it can.
+static int take_for(struct cli *c, struct store *s, const json_t *site, struct site_token *token,
+                    const char *name, long cost)
 {
     struct site_links links = {0};
     struct why why = {""};
-    int status = check_redeem(c, s);
+    int status = check_redeem(c, s, site, token);
 
     if (status != EXIT_OK)
         return status;
+    if (token->kind == SITE_TOKEN_CLAIM && plain_is(site))
+        return plain_claim(c, s, site, token);
     if (token->kind == SITE_TOKEN_ACCESS && c->platform == ON_KUBERNETES)
         return hand_over(c, s, token);
     if (token->kind == SITE_TOKEN_LINKS) {
@@ -308,6 +329,16 @@ static int take(struct cli *c, struct store *s, struct site_token *token, const 
     if (status == EXIT_OK)
         status = cli_store_links(c, s, &links);
     site_links_fini(&links);
+    return status;
+}
+
+static int take(struct cli *c, struct store *s, struct site_token *token, const char *name,
+                long cost)
+{
+    json_t *site = c->platform == ON_KUBERNETES ? store_site(s) : NULL;
+    int status = take_for(c, s, site, token, name, cost);
+
+    json_decref(site);
     return status;
 }
 

@@ -35,6 +35,11 @@ struct controller_settings {
     int gateway_port; // 0: 8443
     // Where there is no Site, the ConfigMap skupper-site says what it would.
     bool reads_site_map;
+    // Claims of such a site: where they are redeemed ("host:port"; "": at the controller's pod,
+    // which a Service leads to), and the port that is listened on.
+    const char *claims_place;
+    int claims_port;
+    const char *host_name; // of the controller's pod or machine
     // APIs that the cluster has beside its own.
     bool has_routes, has_http_proxies, has_gateways;
     bool has_slices; // EndpointSlices, and the right to them
@@ -43,6 +48,8 @@ struct controller_settings {
 // Words for what does not fit together: ERR_INVALID.
 int controller_settings_check(const struct controller_settings *s, struct why *why);
 #define SITE_MAP "skupper-site"
+#define CLAIMS_SERVER "skupper-claims-server" // the Secret of the certificate
+enum { CLAIMS_PORT = 8081 };
 bool site_map_counts(const json_t *object); // the ConfigMap of that name, and it is for us
 // The kinds that a plan reads: all that a shell has to list. api_version NULL ends.
 struct controller_kind {
@@ -90,6 +97,9 @@ struct plan {
     // {key of an object: {"object", "type", "reason", "message"}}: what is wrong now with objects
     // that have no status of ours, to be told once each.
     json_t *notes;
+    // Annotations of a token of a site of version 1: who made it, and where it leads as far as that
+    // is known. NULL: there is no such site.
+    json_t *token;
     int64_t next_at; // when it is to be computed again though nothing changes; INT64_MAX: never
     bool has_site;
 };
@@ -112,7 +122,6 @@ struct controller_opts {
     const char *kubeconfig, *context;    // NULL: as kubectl finds them, or the pod's
     const char *watch_ns;                // one namespace alone; NULL or "": all
     bool is_explicit;                    // acts only where the ConfigMap "skupper" says so
-    const char *host_name;               // of the pod or machine
     // The server of AccessGrants: where it is reached ("host:port"; "": as its SecuredAccess says),
     // the port it listens on, and the Secret of its certificate.
     const char *grant_base_url, *grant_port, *grant_credentials;

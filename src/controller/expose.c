@@ -148,7 +148,7 @@ static void have_pod(struct exposing *e, const struct kube_answer *a)
         why_set(&why,
                 "the pod \"%s\" of this controller is not in the namespace \"%s\": HOSTNAME "
                 "must name it, or say with --grant-server-base-url where others reach it",
-                e->c->opts.host_name ? e->c->opts.host_name : "", e->c->settings.ns);
+                e->c->settings.host_name ? e->c->settings.host_name : "", e->c->settings.ns);
     failed(e, why.text);
 }
 
@@ -182,7 +182,7 @@ void exposing_look(struct exposing *e)
     e->is_looking = true;
     ask(e, (struct kube_request){.verb = KUBE_GET,
                                  .kind = kube_kind("v1", "Pod"),
-                                 .name = e->c->opts.host_name ? e->c->opts.host_name : ""});
+                                 .name = e->c->settings.host_name ? e->c->settings.host_name : ""});
 }
 
 static void look_again(void *user, struct mono now)

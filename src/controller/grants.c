@@ -3,13 +3,10 @@
 // controller knows it: code, end, redemptions. The server is there when its certificate and its
 // address are. A redemption is counted in the status before anything is given out: of two that
 // redeem the last one at once, one gets a conflict. Who redeems waits for that, the loop does not.
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -23,11 +20,8 @@ struct grants {
     struct controller *c;
     struct exposing *exposing; // NULL: it was said where the server is reached
     struct host_grants *server;
-    int cert, key; // files in memory alone: the root of the file system may be read-only
-    char cert_file[32], key_file[32]; // their names
-    char *place;                      // "host:port"; "" while nobody can come
-    char *ca;                         // of its certificate, PEM
-    char *content;                    // digest of what the files have
+    struct server_files files; // its certificate
+    char *place;               // "host:port"; "" while nobody can come
     json_t *fresh; // {uid: {"code", "expirationTime"}} of grants whose status is not written yet
     struct site_grant *list;
     json_t **resources; // of the same grants
@@ -95,7 +89,7 @@ static json_t *fact_of(struct grants *g, const json_t *resource)
     if (site_grant_read(kept, &grant, &why) < 0) {
         fact = json_pack("{s:s}", "error", why.text);
     } else {
-        fact = site_grant_status(&grant, url, g->ca);
+        fact = site_grant_status(&grant, url, g->files.ca);
         site_grant_fini(&grant);
     }
     free(url);
@@ -334,45 +328,11 @@ static char *find_place(const struct grants *g)
     return place;
 }
 
-static int fill(int fd, const char *text, struct why *why)
-{
-    size_t len = strlen(text);
-
-    if (ftruncate(fd, 0) == 0 && pwrite(fd, text, len, 0) == (ssize_t)len)
-        return 0;
-    why_set(why, "certificate of the server of tokens: %s", strerror(errno));
-    return ERR_IO;
-}
-
-// Takes the texts of its certificate as files. True: they are new.
-static bool take_files(struct grants *g, const json_t *secret, struct why *why)
-{
-    char *cert = site_secret_get(secret, "tls.crt"), *key = site_secret_get(secret, "tls.key");
-    char *ca = site_secret_get(secret, "ca.crt"), digest[65];
-    char *all = str_fmt("%s%s%s", cert ? cert : "", key ? key : "", ca ? ca : "");
-    bool is_new = false;
-
-    pki_digest(str_of(all), digest);
-    if (cert && cert[0] && key && key[0] && ca && strcmp(digest, g->content) != 0 &&
-        fill(g->key, key, why) == 0 && fill(g->cert, cert, why) == 0) {
-        free(g->content);
-        g->content = xstrdup(digest);
-        free(g->ca);
-        g->ca = xstrdup(ca);
-        is_new = true;
-    }
-    pki_wipe(all);
-    free(cert);
-    pki_wipe(key);
-    free(ca);
-    return is_new;
-}
-
 static int serve(struct grants *g, struct why *why)
 {
     struct host_grants_opts opts = {.port = g->c->opts.grant_port,
-                                    .cert_file = g->cert_file,
-                                    .key_file = g->key_file,
+                                    .cert_file = g->files.cert_file,
+                                    .key_file = g->files.key_file,
                                     .grants = list_grants,
                                     .count = count,
                                     .give = give,
@@ -394,7 +354,7 @@ void grants_refresh(struct grants *g)
         exposing_look(g->exposing);
     secret = own_object(g, "Secret", g->c->opts.grant_credentials);
     place = find_place(g);
-    if (place[0] && secret && take_files(g, secret, &why)) {
+    if (place[0] && secret && server_files_take(&g->files, secret, &why)) {
         if (serve(g, &why) == 0)
             log_write(LOG_AGENT, LOG_INFO, "tokens are redeemed at https://%s", place);
         spaces_mark(g->c);
@@ -424,22 +384,13 @@ int grants_new(struct controller *c, struct grants **out, struct why *why)
 {
     struct grants *g = xcalloc(1, sizeof(*g));
 
-    *g = (struct grants){.c = c,
-                         .cert = memfd_create("tls.crt", MFD_CLOEXEC),
-                         .key = memfd_create("tls.key", MFD_CLOEXEC),
-                         .place = xstrdup(""),
-                         .ca = xstrdup(""),
-                         .content = xstrdup(""),
-                         .fresh = json_object()};
+    *g = (struct grants){.c = c, .place = xstrdup(""), .fresh = json_object()};
     if (c->opts.exposes_grants && !c->opts.grant_base_url[0])
         g->exposing = exposing_new(c);
-    if (g->cert < 0 || g->key < 0) {
-        why_set(why, "certificate of the server of tokens: %s", strerror(errno));
+    if (server_files_init(&g->files, why) < 0) {
         grants_free(g);
         return ERR_IO;
     }
-    snprintf(g->cert_file, sizeof(g->cert_file), "/proc/self/fd/%d", g->cert);
-    snprintf(g->key_file, sizeof(g->key_file), "/proc/self/fd/%d", g->key);
     *out = g;
     return 0;
 }
@@ -451,13 +402,8 @@ void grants_free(struct grants *g)
     exposing_free(g->exposing);
     host_grants_free(g->server);
     forget_list(g);
-    if (g->cert >= 0)
-        close(g->cert);
-    if (g->key >= 0)
-        close(g->key);
+    server_files_fini(&g->files);
     json_decref(g->fresh);
     free(g->place);
-    free(g->ca);
-    free(g->content);
     free(g);
 }

@@ -428,5 +428,6 @@ void controller_plan_free(struct plan *p)
     json_decref(p->operations);
     json_decref(p->events);
     json_decref(p->notes);
+    json_decref(p->token);
     *p = (struct plan){0};
 }

@@ -202,6 +202,11 @@ static void answered(struct controller *c, const struct kube_event *ev)
     case CALL_EXPOSING:
         grants_answer(c->grants, call, ev->answer);
         break;
+    case CALL_CLAIM_COUNT:
+    case CALL_CLAIM_READ:
+    case CALL_CLAIM_WRITE:
+        claims_answer(c->claims, call, ev->answer);
+        break;
     case CALL_EVENT: // only told
         if (ev->answer->result != KUBE_OK)
             log_write(LOG_AGENT, LOG_DEBUG, "event not told: %s", ev->answer->why.text);
@@ -228,7 +233,7 @@ static void maybe_begin(struct controller *c)
 
 static void handle(struct controller *c, const struct kube_event *ev)
 {
-    if (discovery_event(c, ev))
+    if (discovery_event(c, ev) || claims_event(c->claims, ev))
         return;
     if (ev->object && is_anothers(c, ev->watch, ev->object))
         return;
@@ -338,7 +343,7 @@ static int begin(struct controller *c, char **name, char **identity, struct why 
 {
     static const int signals[] = {SIGTERM, SIGINT, 0};
     struct net_hooks hooks = {.user = c, .turn = turn};
-    const char *host = c->opts.host_name ? c->opts.host_name : "";
+    const char *host = c->settings.host_name ? c->settings.host_name : "";
     int err = controller_settings_check(&c->settings, why);
 
     c->settings.reads_site_map = c->opts.watch_ns && c->opts.watch_ns[0];
@@ -350,6 +355,8 @@ static int begin(struct controller *c, char **name, char **identity, struct why 
         err = issuing_new(c->loop, &c->issuing, why);
     if (!err && c->settings.has_grants)
         err = grants_new(c, &c->grants, why);
+    if (!err && c->settings.reads_site_map)
+        err = claims_new(c, &c->claims, why);
     if (err < 0)
         return err;
     if (!c->settings.ns || !c->settings.ns[0])
@@ -376,6 +383,7 @@ static void end(struct controller *c)
     web_free(c->pages);
     issuing_free(c->issuing);
     grants_free(c->grants);
+    claims_free(c->claims);
     if (c->loop)
         discovery_free(c);
     for (size_t i = 0; i < KINDS_MAX; i++)

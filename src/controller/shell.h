@@ -38,6 +38,7 @@ struct controller {
     struct web *pages; // NULL: there are none
     struct issuing *issuing;
     struct grants *grants; // NULL: grants are not served
+    struct claims *claims; // NULL: there can be no site of version 1
     struct counters counters;
 };
 
@@ -69,15 +70,25 @@ void spaces_retry(struct controller *c); // what was refused too, without waitin
 void spaces_free(struct controller *c);
 
 // What was asked for, while there is no answer.
-enum call_type { CALL_DISCOVERY, CALL_OPERATION, CALL_EVENT, CALL_COUNT, CALL_EXPOSING };
+enum call_type {
+    CALL_DISCOVERY,
+    CALL_OPERATION,
+    CALL_EVENT,
+    CALL_COUNT,
+    CALL_EXPOSING,
+    CALL_CLAIM_COUNT,
+    CALL_CLAIM_READ,
+    CALL_CLAIM_WRITE,
+};
 struct call {
     struct list on_controller;
     enum call_type type;
     size_t kind;         // of DISCOVERY
     struct space *space; // of OPERATION
     json_t *operation;
-    uint64_t number; // of COUNT: for host_grants_counted(), with the uid of the grant
+    uint64_t number; // of …COUNT: for host_grants_counted(), with the uid of the grant
     char *uid;
+    int tries; // of CLAIM_COUNT
 };
 // One of these; what it has is its own.
 struct call *call_new(struct controller *c, struct call is);
@@ -94,6 +105,18 @@ void issuing_free(struct issuing *i); // nothing is told any more; returns when 
 // As controller_issue(); everything is copied.
 void issuing_start(struct issuing *i, const json_t *wish, const json_t *ca, const json_t *before,
                    int64_t now, issued *done, void *user);
+
+// server_files.c: the certificate of a server of tokens, as files
+struct server_files {
+    int cert, key;
+    char cert_file[32], key_file[32]; // their names
+    char *ca;                         // of the certificate, PEM
+    char *content;                    // digest of what the files have
+};
+int server_files_init(struct server_files *f, struct why *why); // fini also when it fails
+void server_files_fini(struct server_files *f);
+// Takes the texts of a Secret. True: they are new.
+bool server_files_take(struct server_files *f, const json_t *secret, struct why *why);
 
 // grants.c: the server that redeems tokens of AccessGrants
 struct grants;
@@ -125,6 +148,29 @@ void tokens_free(struct tokens *t);
 void tokens_look(struct tokens *t, const json_t *objects, json_t *operations);
 // {name: …} as site_facts.tokens wants it; the caller's.
 json_t *tokens_facts(const struct tokens *t, const json_t *objects);
+
+// claims.c: claims of a site of version 1, of which a controller for one namespace has one at most.
+// Those that its Secrets record are redeemed at a server of their own.
+struct claims;
+int claims_new(struct controller *c, struct claims **out, struct why *why);
+void claims_free(struct claims *cl); // NULL is fine
+// After each plan: plan.token.
+void claims_look(struct claims *cl, const json_t *token);
+bool claims_event(struct claims *cl, const struct kube_event *ev); // true: it was about them
+// The answer to one of CALL_CLAIM_….
+void claims_answer(struct claims *cl, const struct call *call, const struct kube_answer *answer);
+// A Secret of the namespace: a new reference, or NULL.
+json_t *claims_secret(const struct controller *c, const char *name);
+
+// claiming.c: claims of others, Secrets of the namespace that become links
+struct claiming;
+struct claiming *claiming_new(struct controller *c);
+void claiming_free(struct claiming *cl); // NULL is fine
+// Starts what is to be redeemed of the Secrets (a cache). `site_id` NULL: there is no site, all
+// ends.
+void claiming_look(struct claiming *cl, const struct kube_watch *secrets, const char *site_id);
+void claiming_answer(struct claiming *cl, const struct call *call,
+                     const struct kube_answer *answer);
 
 // serve.c: /healthz and /metrics
 int serve_new(struct controller *c, const char *address, struct web **out, struct why *why);

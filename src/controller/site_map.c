@@ -5,7 +5,9 @@
 // but the model knows them all the same.
 //
 // A Secret labelled connection-token is a link. One labelled connection-token-request becomes such
-// a token for this site, to be carried to another one.
+// a token for this site, to be carried to another one. One labelled token-claim-record lets
+// somebody ask for such a token: where, stands in it as soon as it is known (claims.c is the
+// server).
 #include <stdlib.h>
 
 #include "base/mem.h"
@@ -14,7 +16,11 @@
 #define TYPE "skupper.io/type"
 #define TOKEN "connection-token"
 #define REQUEST "connection-token-request"
+#define RECORD "token-claim-record"
+#define CLAIMS "skupper-claims" // the Service
+#define SITE_CA "skupper-site-ca"
 #define GENERATED_BY "skupper.io/generated-by"
+#define URL "skupper.io/url"
 static const char IGNORE[] = "internal.skupper.io/site-controller-ignore";
 static const char DISABLED[] = "internal.skupper.io/disabled";
 
@@ -155,23 +161,155 @@ static void note_endpoints(const struct planning *p, json_t *notes)
 static void answer_request(struct planning *p, const json_t *request)
 {
     const char *name = site_text(request, "metadata.name");
-    json_t *notes = json_pack("{s:s, s:s}", GENERATED_BY, p->site_uid, "skupper.io/site-version",
-                              p->f->settings->version);
-    const json_t *ca = plan_seen(p, "Secret", "skupper-site-ca");
+    const json_t *ca = plan_seen(p, "Secret", SITE_CA);
 
-    note_endpoints(p, notes);
-    if (json_object_get(notes, "inter-router-host") &&
+    if (json_object_get(p->out->token, "inter-router-host") &&
         value_of(json_object_get(ca, "data"), "tls.key")[0])
         json_object_set_new(
             p->out->issues, name,
             json_pack(
                 "{s:s, s:s, s:s, s:[], s:b, s:s, s:b, s:{}, s:{s:s, s:s, s:{s:s, s:s, s:{s:s},"
                 " s:O}}}",
-                "name", name, "ca", "skupper-site-ca", "subject", name, "hosts", "client", 1, "why",
+                "name", name, "ca", SITE_CA, "subject", name, "hosts", "client", 1, "why",
                 "a token was asked for", "renew", 0, "profiles", "secret", "apiVersion", "v1",
                 "kind", "Secret", "metadata", "name", name, "namespace", p->f->ns, "labels", TYPE,
-                TOKEN, "annotations", notes));
-    json_decref(notes);
+                TOKEN, "annotations", p->out->token));
+}
+
+// ----------------------------------------------------------------------------------------- claims
+
+static const char *claims_place(const struct planning *p)
+{
+    return p->f->settings->claims_place ? p->f->settings->claims_place : "";
+}
+
+static bool has_claims(const struct planning *p)
+{
+    for (size_t i = 0; i < p->count; i++)
+        if (is_of_type(p->seen[i], RECORD))
+            return true;
+    return false;
+}
+
+// The host of "host:port"; the caller frees.
+static char *host_of(const char *place)
+{
+    const char *colon = strrchr(place, ':');
+    struct str host = {place, colon ? (size_t)(colon - place) : strlen(place)};
+
+    if (host.len > 1 && host.ptr[0] == '[' && host.ptr[host.len - 1] == ']')
+        host = (struct str){host.ptr + 1, host.len - 2};
+    return str_dup(host);
+}
+
+static json_t *claims_certificate(const struct planning *p)
+{
+    char *host = host_of(claims_place(p));
+    json_t *spec = json_pack("{s:s, s:s, s:[s, s], s:b}", "ca", SITE_CA, "subject", CLAIMS, "hosts",
+                             host, CLAIMS, "server", 1);
+
+    free(host);
+    return spec;
+}
+
+// Leads to all pods of the controller; NULL: it is no pod of this namespace.
+static json_t *claims_access(const struct planning *p)
+{
+    const char *name = p->f->settings->host_name, *type = site_text(p->site, "spec.linkAccess");
+    const json_t *labels = name ? site_get(plan_seen(p, "Pod", name), "metadata.labels") : NULL;
+    json_t *selector, *spec;
+
+    if (!labels)
+        return NULL;
+    selector = json_deep_copy(labels);
+    json_object_del(selector, "pod-template-hash");
+    spec = json_pack("{s:o, s:s, s:s, s:[{s:s, s:i, s:i, s:s}]}", "selector", selector, "issuer",
+                     SITE_CA, "certificate", CLAIMS_SERVER, "ports", "name", "claims", "port",
+                     CLAIMS_PORT, "targetPort", p->f->settings->claims_port, "protocol", "TCP");
+    if (strcmp(type, "default") != 0)
+        json_object_set_new(spec, "accessType", json_string(type));
+    return spec;
+}
+
+static void make_resource(struct planning *p, const char *kind, const char *name, json_t *take_spec)
+{
+    char *key = site_key(kind, name);
+
+    json_object_set_new(p->made, key,
+                        json_pack("{s:s, s:s, s:{s:s, s:s}, s:o}", "apiVersion", SKUPPER_API,
+                                  "kind", kind, "metadata", "name", name, "namespace", p->f->ns,
+                                  "spec", take_spec));
+    free(key);
+}
+
+// What the server of claims needs, as long as there are any. An edge site gives nothing out.
+static void want_claims(struct planning *p)
+{
+    json_t *spec;
+
+    if (!has_claims(p) || json_is_true(site_get(p->site, "spec.edge")))
+        return;
+    if (claims_place(p)[0])
+        make_resource(p, "Certificate", CLAIMS_SERVER, claims_certificate(p));
+    else if ((spec = claims_access(p)) != NULL)
+        make_resource(p, "SecuredAccess", CLAIMS, spec);
+}
+
+// "host:port" where they are redeemed; the caller frees. "": not known yet.
+static char *find_claims(const struct planning *p)
+{
+    const json_t *e =
+        json_array_get(json_object_get(json_object_get(p->secured, CLAIMS), "endpoints"), 0);
+    const char *host = site_text(e, "host");
+    bool is_bare = strchr(host, ':') != NULL;
+
+    if (claims_place(p)[0])
+        return xstrdup(claims_place(p));
+    return host[0] ? str_fmt("%s%s%s:%s", is_bare ? "[" : "", host, is_bare ? "]" : "",
+                             site_text(e, "port"))
+                   : xstrdup("");
+}
+
+// Why nobody will ever redeem one here; NULL: it only takes time.
+static const char *why_no_claims(const struct planning *p)
+{
+    char *key = site_key("SecuredAccess", CLAIMS);
+    bool has_access = json_object_get(p->made, key) || claims_place(p)[0];
+
+    free(key);
+    if (json_is_true(site_get(p->site, "spec.edge")))
+        return "Edge sites cannot accept incoming links from remote sites";
+    return has_access ? NULL
+                      : "claims are not redeemed: the controller is no pod of this namespace, and "
+                        "was not told where it is reached (-claims-base-url)";
+}
+
+// A record says where it is redeemed when that is so.
+static void tell_claim(struct planning *p, const json_t *record, const char *place)
+{
+    const char *name = site_text(record, "metadata.name"), *why = why_no_claims(p);
+    const json_t *server = plan_seen(p, "Secret", CLAIMS_SERVER);
+    char *key = site_key("Secret", name), *url = str_fmt("https://%s/%s", place, name);
+
+    if (why && !json_object_get(p->wrong, key))
+        json_object_set_new(p->wrong, key, json_string(why));
+    else if (place[0] && json_object_get(p->out->token, "inter-router-host") &&
+             value_of(json_object_get(server, "data"), "tls.key")[0] &&
+             strcmp(annotation(record, URL), url) != 0)
+        json_object_set_new(p->patches, key,
+                            json_pack("{s:{s:{s:s}}}", "metadata", "annotations", URL, url));
+    free(url);
+    free(key);
+}
+
+static void tell_claims(struct planning *p)
+{
+    char *place = find_claims(p);
+
+    for (size_t i = 0; i < p->count; i++)
+        if (is_of_type(p->seen[i], RECORD))
+            tell_claim(p, p->seen[i], place);
+    free(place);
 }
 
 // ------------------------------------------------------------------------------------------- door
@@ -214,6 +352,8 @@ void site_map_read(struct planning *p)
     for (size_t i = 0; p->root && i < p->count; i++)
         if (is_link(p, p->seen[i]))
             add_link(p, p->seen[i]);
+    if (p->root)
+        want_claims(p);
     free(key);
 }
 
@@ -238,6 +378,12 @@ void site_map_finish(struct planning *p)
     const char *key;
     json_t *resource;
 
+    if (p->root) {
+        p->out->token = json_pack("{s:s, s:s}", GENERATED_BY, p->site_uid,
+                                  "skupper.io/site-version", p->f->settings->version);
+        note_endpoints(p, p->out->token);
+        tell_claims(p);
+    }
     for (size_t i = 0; p->root && i < p->count; i++)
         if (is_of_type(p->seen[i], REQUEST))
             answer_request(p, p->seen[i]);

@@ -244,6 +244,104 @@ TEST(a_token_that_is_asked_for_leads_to_this_site)
     cluster_fini(&c);
 }
 
+static void put_record(struct cluster *c, const char *name)
+{
+    cluster_add(c, json_pack("{s:s, s:s, s:{s:s, s:{s:s}}}", "apiVersion", "v1", "kind", "Secret",
+                             "metadata", "name", name, "labels", "skupper.io/type",
+                             "token-claim-record"));
+}
+
+static void put_controller(struct cluster *c)
+{
+    c->settings.host_name = "skupper-controller-5f-abc";
+    c->settings.claims_port = 8081;
+    cluster_pod(c, "skupper-controller-5f-abc", "controller", "10.0.0.9", true);
+    json_object_set_new(
+        json_object_get(metadata_of(cluster_get(c, "Pod/skupper-controller-5f-abc")), "labels"),
+        "pod-template-hash", json_string("5f"));
+}
+
+static const char *url_of(const struct cluster *c, const char *key)
+{
+    const char *text = json_string_value(
+        json_object_get(site_get(cluster_get(c, key), "metadata.annotations"), "skupper.io/url"));
+
+    return text ? text : "";
+}
+
+TEST(claims_are_redeemed_at_the_pod_of_the_controller)
+{
+    struct cluster c;
+
+    begin(&c, "{'ingress': 'none'}");
+    put_controller(&c);
+    cluster_settle(&c);
+    CHECK(!cluster_get(&c, "Service/skupper-claims"));
+    put_record(&c, "one");
+    cluster_settle(&c);
+    CHECK_JSON(site_get(cluster_get(&c, "Service/skupper-claims"), "spec.selector"),
+               "{'app': 'controller'}");
+    CHECK_JSON(site_get(cluster_get(&c, "Service/skupper-claims"), "spec.ports"),
+               "[{'name': 'claims', 'port': 8081, 'targetPort': 8081, 'protocol': 'TCP'}]");
+    CHECK(cluster_get(&c, "Secret/skupper-claims-server"));
+    CHECK_STR(str_of(url_of(&c, "Secret/one")), "https://skupper-claims.west:8081/one");
+    CHECK_EQ(json_object_size(c.plan.notes), 0);
+    // Nothing stays open that nobody needs.
+    cluster_remove(&c, "Secret/one");
+    cluster_settle(&c);
+    CHECK(!cluster_get(&c, "Service/skupper-claims"));
+    CHECK(!cluster_get(&c, "Secret/skupper-claims-server"));
+    cluster_fini(&c);
+}
+
+TEST(claims_are_reached_as_the_site_is)
+{
+    struct cluster c;
+
+    begin(&c, "{'ingress': 'loadbalancer'}");
+    put_controller(&c);
+    put_record(&c, "one");
+    cluster_settle(&c);
+    CHECK_STR(str_of(url_of(&c, "Secret/one")), "");
+    CHECK_STR(str_of(site_text(cluster_get(&c, "Service/skupper-claims"), "spec.type")),
+              "LoadBalancer");
+    cluster_set_status(&c, "Service/skupper-claims",
+                       "{'loadBalancer': {'ingress': [{'ip': "
+                       "'2001:db8::7'}]}}");
+    cluster_settle(&c);
+    CHECK_STR(str_of(url_of(&c, "Secret/one")), ""); // the routers are not reached yet
+    cluster_set_status(&c, "Service/skupper-router",
+                       "{'loadBalancer': {'ingress': [{'ip': "
+                       "'203.0.113.7'}]}}");
+    cluster_settle(&c);
+    CHECK_STR(str_of(url_of(&c, "Secret/one")), "https://[2001:db8::7]:8081/one");
+    cluster_fini(&c);
+}
+
+TEST(claims_that_nobody_can_redeem_say_so)
+{
+    static const struct {
+        const char *map, *place, *words;
+    } rows[] = {
+        {"{'router-mode': 'edge'}", "127.0.0.1:1", "Edge sites cannot accept incoming links"},
+        {"{'ingress': 'none'}", "", "the controller is no pod of this namespace"},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct cluster c;
+
+        begin(&c, rows[i].map);
+        c.settings.claims_place = rows[i].place;
+        put_record(&c, "one");
+        cluster_settle(&c);
+        CHECK(strstr(site_text(json_object_get(c.plan.notes, "Secret/one"), "message"),
+                     rows[i].words));
+        CHECK_STR(str_of(url_of(&c, "Secret/one")), "");
+        CHECK(!cluster_get(&c, "Service/skupper-claims"));
+        cluster_fini(&c);
+    }
+}
+
 TEST_MAIN(CASE(a_map_becomes_a_site_without_any_resource),
           CASE(options_of_the_map_are_those_of_version_1), CASE(sizes_are_those_of_the_map),
           CASE(what_a_site_of_version_1_cannot_have_is_told),
@@ -251,4 +349,6 @@ TEST_MAIN(CASE(a_map_becomes_a_site_without_any_resource),
           CASE(annotations_work_in_such_a_site_and_its_end_undoes_them),
           CASE(secrets_labelled_as_tokens_are_links),
           CASE(a_link_without_a_place_is_told_at_its_secret),
-          CASE(a_token_that_is_asked_for_leads_to_this_site))
+          CASE(a_token_that_is_asked_for_leads_to_this_site),
+          CASE(claims_are_redeemed_at_the_pod_of_the_controller),
+          CASE(claims_are_reached_as_the_site_is), CASE(claims_that_nobody_can_redeem_say_so))

@@ -660,6 +660,8 @@ static void plan(void *user, struct mono now)
                     &p);
     s->c->counters.plans++;
     tokens_look(s->tokens, objects, p.operations);
+    if (s->c->claims)
+        claims_look(s->c->claims, p.token);
     act(s, &p);
     controller_plan_free(&p);
     free(list);

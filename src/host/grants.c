@@ -213,15 +213,29 @@ static void refuse(struct host_grants *g, struct web_visit *v,
     respond(v, verdict->status, verdict->words);
 }
 
+static struct site_grant_request asked_for(const struct host_grants *g,
+                                           const struct http_request *request)
+{
+    struct site_grant_request r = {.method = request->method,
+                                   .path = request->path,
+                                   .body = request->body,
+                                   .is_claim = g->opts.is_of_claims,
+                                   .query = request->query};
+
+    if (r.is_claim) {
+        r.subject = http_request_field(request, "skupper-site-name");
+    } else {
+        r.name = http_request_field(request, "name");
+        r.subject = http_request_field(request, "subject");
+    }
+    return r;
+}
+
 static void answer(void *user, struct web_visit *v, const struct http_request *request,
                    struct mono now)
 {
     struct host_grants *g = user;
-    struct site_grant_request r = {.method = request->method,
-                                   .path = request->path,
-                                   .body = request->body,
-                                   .name = http_request_field(request, "name"),
-                                   .subject = http_request_field(request, "subject")};
+    struct site_grant_request r = asked_for(g, request);
     struct site_grant_verdict verdict;
     const struct site_grant *grants;
     size_t count;
@@ -242,7 +256,8 @@ static void answer(void *user, struct web_visit *v, const struct http_request *r
 
 static int load_tls(const struct host_grants *g, struct net_tls **out, struct why *why)
 {
-    struct net_tls_opts o = {.name = "skupper-grant-server",
+    struct net_tls_opts o = {.name = g->opts.is_of_claims ? "skupper-claims-server"
+                                                          : "skupper-grant-server",
                              .cert_file = g->cert_file,
                              .key_file = g->key_file,
                              .protocols = "TLSv1.3",

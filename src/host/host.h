@@ -166,6 +166,7 @@ struct host_grants_opts {
     const char *host, *port; // "" or NULL: all addresses; port "0": any
     const char *cert_file, *key_file;
     uint32_t patience_ms; // for a request to come whole, and for its answer to be read; 0: 60 s
+    bool is_of_claims;    // they are asked for, and refused, as claims of version 1
     // The grants there are now. They stay as they are until the next call into the server or out of
     // it. Returns how many.
     size_t (*grants)(void *user, const struct site_grant **out);

@@ -9,7 +9,7 @@
 // Grants: what is kept of them, and what is answered to who wants to redeem one. The statuses and
 // words are those that existing sites and their users know.
 
-enum { KEY_MAX = 128 };
+enum { KEY_MAX = SITE_GRANT_TEXT_MAX };
 #define WINDOW_DEFAULT "15m"
 
 void site_grant_fini(struct site_grant *g)
@@ -170,8 +170,16 @@ static void answer(struct site_grant_verdict *v, int status, const char *words)
     v->words = words;
 }
 
+// The words of version 1 for the same.
+struct words {
+    const char *used_up, *refused;
+};
+static const struct words of_grants = {"No such access granted\n",
+                                       "Redemption of access token refused\n"};
+static const struct words of_claims = {"No such claim\n", "Claim refused\n"};
+
 static void judge_grant(const struct site_grant *g, struct str body, int64_t now,
-                        struct site_grant_verdict *v)
+                        const struct words *words, struct site_grant_verdict *v)
 {
     static char no_code[] = "000000000000000000000000";
     static const struct site_grant nobody = {.code = no_code};
@@ -186,11 +194,31 @@ static void judge_grant(const struct site_grant *g, struct str body, int64_t now
     else if (!is_known || now >= g->expires)
         answer(v, 404, "No such claim\n");
     else if (g->used >= g->allowed)
-        answer(v, 404, "No such access granted\n");
+        answer(v, 404, words->used_up);
     else if (!fits)
-        answer(v, 403, "Redemption of access token refused\n");
+        answer(v, 403, words->refused);
     else
         answer(v, 0, "");
+}
+
+// "site-version=0.7.1" in a query. A release that says nothing of itself is not turned away.
+static bool is_too_old(struct str query)
+{
+    static const char key[] = "site-version=";
+    struct str rest = query;
+
+    while (rest.len > 0) {
+        size_t len = 0;
+
+        while (len < rest.len && rest.ptr[len] != '&')
+            len++;
+        if (len > sizeof(key) && memcmp(rest.ptr, key, sizeof(key) - 1) == 0)
+            break;
+        rest = str_skip(rest, len < rest.len ? len + 1 : len);
+    }
+    rest = str_skip(rest, rest.len > 0 ? sizeof(key) - 1 : 0);
+    return rest.len > 2 && rest.ptr[0] == '0' && rest.ptr[1] == '.' && rest.ptr[2] >= '0' &&
+           rest.ptr[2] < '8' && (rest.len == 3 || rest.ptr[3] == '.');
 }
 
 void site_grant_judge(const struct site_grant *grants, size_t count,
@@ -210,12 +238,18 @@ void site_grant_judge(const struct site_grant *grants, size_t count,
         return;
     }
     if ((name.len > 0 && !site_is_name(name)) || !is_subject(r->subject)) {
-        answer(out, 400, "Request header name or subject not valid\n");
+        answer(out, 400,
+               r->is_claim ? "Request header skupper-site-name not valid\n"
+                           : "Request header name or subject not valid\n");
+        return;
+    }
+    if (r->is_claim && is_too_old(r->query)) {
+        answer(out, 400, "Releases before 0.8.0 cannot link to this site\n");
         return;
     }
     out->index = find_grant(grants, count, r->path);
     g = out->index == SIZE_MAX ? NULL : &grants[out->index];
-    judge_grant(g, r->body, now, out);
+    judge_grant(g, r->body, now, r->is_claim ? &of_claims : &of_grants, out);
     if (out->status != 0)
         return;
     if (name.len == 0)

@@ -385,6 +385,9 @@ json_t *site_grant_status(const struct site_grant *g, const char *url, const cha
 struct site_grant_request {
     struct str method, path, body;
     struct str name, subject; // header fields of these names; empty when they are not there
+    // A claim of version 1: it has no name of its own, and `query` says the release that redeems.
+    bool is_claim;
+    struct str query;
 };
 struct site_grant_verdict {
     int status; // 0: redeem it; else the HTTP status, with `words` as the body
@@ -400,6 +403,22 @@ void site_grant_judge(const struct site_grant *grants, size_t count,
                       const struct site_grant_request *r, int64_t now,
                       struct site_grant_verdict *out);
 #define SITE_GRANT_NOT_KEPT "Internal error\n" // with status 503
+
+// A claim of version 1, as the Secret that records it in its namespace keeps it: name and uid are
+// the Secret's name. False: it has no password, so that nobody can redeem it.
+bool site_claim_read(const json_t *record, struct site_grant *out);
+// The annotations that say that it was redeemed once more; a new reference.
+json_t *site_claim_counted(const struct site_grant *g);
+// The Secret that is given out for it: a certificate token with these annotations (where to go, and
+// who made it), as YAML. The caller wipes and frees it.
+char *site_claim_answer(const char *name, const json_t *annotations, const char *ca,
+                        const char *cert, const char *key);
+// What the one who redeems is given: a claim token, as YAML. Likewise.
+struct site_claim_token {
+    const char *name, *url, *version, *site_id, *password, *ca;
+    const char *expires; // "": never
+};
+char *site_claim_text(const struct site_claim_token *t);
 
 // -------------------------------------------------------------------- service sharing, as in v1
 // What sites tell each other about their services, as an engine: messages and the time in, messages

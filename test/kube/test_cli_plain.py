@@ -63,7 +63,7 @@ def test_two_such_sites_are_linked(place, tmp_path):
     with place.controller(), other.controller():
         west.run("init", "--site-name", "west", "--ingress", "none")
         east.run("init", "--site-name", "east")
-        said = west.run("token", "create", "token.yaml")
+        said = west.run("token", "create", "token.yaml", "--token-type", "cert")
         assert "(Note: token will only be valid for local cluster)" in said
         assert said.endswith("Token written to token.yaml \n")
         assert (tmp_path / "token.yaml").stat().st_mode & 0o777 == 0o600
@@ -78,8 +78,11 @@ def test_two_such_sites_are_linked(place, tmp_path):
                 for t, e in json.loads(o["data"]["skrouterd.json"])]
 
         a.await_object("configmaps", "skupper-router", east.ns, is_linked, 120)
-        again = east.run("link", "create", "token.yaml", "--name", "to-west", status=1)
-        assert 'there is a Secret "to-west"' in again
+        uid = a.get("configmaps", "skupper-site", west.ns)["metadata"]["uid"]
+        again = east.run("link", "create", "token.yaml", status=2)
+        assert 'Already connected to "%s", by the link "to-west".' % uid in again
+        again = west.run("link", "create", "token.yaml", status=2)
+        assert "Can't create connection to self with token" in again
         shown_and_changed(a, west, east)
 
 

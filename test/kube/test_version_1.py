@@ -42,9 +42,14 @@ class Place:
         self.admin.create("configmaps", {"metadata": {"name": "skupper"},
                                          "data": {"controller": "me"}}, self.ns)
 
-    def controller(self):
+    def controller(self, *flags):
         return Controller(self.cluster, "--namespace", self.ns, "--watch-namespace", self.ns,
-                          kubeconfig=self.kubeconfig, name="me")
+                          *flags, kubeconfig=self.kubeconfig, name="me")
+
+    def redeeming(self):
+        """A controller that redeems claims on this machine."""
+        port = control.free_port()
+        return self.controller("-claims-base-url=127.0.0.1:%d" % port, "-claims-port=%d" % port)
 
     def site(self, **data):
         return self.admin.create("configmaps", {"metadata": {"name": "skupper-site"},
