@@ -211,7 +211,8 @@ void progress_begin(struct progress *p, FILE *out, const char *words);
 void progress_tick(struct progress *p, struct mono now, const char *missing);
 void progress_end(struct progress *p);
 
-// Waits for a condition (w->is_so is set here) and tells why it did not come. EXIT_OK or another.
+// Waits for a condition (w->is_so is set here) and tells why it did not come, at once when it never
+// will. EXIT_OK or another.
 int cli_await(struct cli *c, const struct store *s, struct wish *w, const char *condition);
 // The same in a cluster, as the flags --wait and --timeout say; elsewhere at once EXIT_OK.
 int cli_await_asked(struct cli *c, const struct store *s, const char *words, const char *kind,

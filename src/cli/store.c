@@ -179,9 +179,15 @@ static bool is_configured(const json_t *resource)
     return cli_condition(resource, "Configured");
 }
 
-static bool is_redeemed(const json_t *resource)
+// What to do about a token that will never be redeemed; NULL: it may be yet.
+static const char *refusal(const json_t *resource)
 {
-    return cli_condition(resource, "Redeemed");
+    return site_redeeming_refusal(site_text(condition_of(resource, "Redeemed"), "message"));
+}
+
+static bool is_redeemed_or_refused(const json_t *resource)
+{
+    return cli_condition(resource, "Redeemed") || refusal(resource);
 }
 
 static bool is_gone(const json_t *resource)
@@ -219,7 +225,7 @@ int cli_await(struct cli *c, const struct store *s, struct wish *w, const char *
         bool (*is_so)(const json_t *resource);
     } known[] = {{"Ready", "ready", cli_is_ready},
                  {"Configured", "configured", is_configured},
-                 {"Redeemed", "redeemed", is_redeemed}};
+                 {"Redeemed", "redeemed", is_redeemed_or_refused}};
     size_t at = 0;
     json_t *last = NULL;
     bool is;
@@ -228,8 +234,14 @@ int cli_await(struct cli *c, const struct store *s, struct wish *w, const char *
         at++;
     w->is_so = known[at].is_so;
     is = store_await(s, w, &last);
-    if (!is && !c->failure)
+    if (is && !cli_condition(last, condition)) {
+        cli_fail(c, "%s \"%s\" will not be %s: %s: %s. The %s stays until it is deleted", w->kind,
+                 w->name, known[at].state, site_text(condition_of(last, condition), "message"),
+                 refusal(last), w->kind);
+        is = false;
+    } else if (!is && !c->failure) {
         tell_late(c, w, condition, known[at].state, last);
+    }
     json_decref(last);
     return is ? EXIT_OK : c->failure ? c->failure : EXIT_FAILED;
 }

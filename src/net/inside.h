@@ -187,6 +187,9 @@ void listener_stream_ready(struct net_stream *s);
 void listener_stream_failed(struct net_stream *s, const char *why);
 void listener_timer(struct loop_timer *t);
 void listener_retry(struct net_listener *l);
+// holder.c: "by a program of user alice", who listens where we would; NULL: nobody knows. The
+// caller frees it.
+char *net_port_holder(const struct sockaddr_storage *address);
 void connector_stream_lost(struct net_connector *c);
 void connector_timer(struct loop_timer *t);
 // Of a race: somebody was first, which ends it; or a place came to nothing, as the last one

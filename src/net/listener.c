@@ -260,10 +260,24 @@ static void close_doors(struct net_listener *ln)
         source_close(ln->loop, &ln->doors[--ln->door_count].source);
 }
 
+// Why it could not be, as errno says; a port in use is somebody's, whom one can ask.
+static void explain(const struct net_listener *ln, const struct net_addresses *addresses,
+                    struct why *why)
+{
+    const char *host = ln->opts.host && ln->opts.host[0] ? ln->opts.host : "any address";
+    int error = errno;
+    char *holder = NULL;
+
+    for (int i = 0; i < addresses->count && !holder && error == EADDRINUSE; i++)
+        holder = net_port_holder(&addresses->at[i]);
+    why_set(why, "cannot listen on %s port %s: %s%s%s", host, port_text(ln->opts.port),
+            strerror(error), holder ? " " : "", holder ? holder : "");
+    free(holder);
+}
+
 static int open_doors(struct net_listener *ln, const struct net_addresses *addresses,
                       struct why *why)
 {
-    const char *host = ln->opts.host && ln->opts.host[0] ? ln->opts.host : "any address";
     bool is_any_port = strcmp(port_text(ln->opts.port), "0") == 0;
     int err = open_each(ln, addresses);
 
@@ -274,8 +288,7 @@ static int open_doors(struct net_listener *ln, const struct net_addresses *addre
     }
     if (err == 0 && ln->door_count > 0)
         return 0;
-    why_set(why, "cannot listen on %s port %s: %s", host, port_text(ln->opts.port),
-            strerror(errno));
+    explain(ln, addresses, why);
     return ERR_IO;
 }
 

@@ -68,7 +68,8 @@ TEST(what_cannot_be_listened_on_is_told_in_words)
         int family, err;
         const char *says[2];
     } rows[] = {
-        {"127.0.0.1", taken, AF_UNSPEC, ERR_IO, {taken, "in use"}},
+        {"127.0.0.1", taken, AF_UNSPEC, ERR_IO, {taken, "in use by another program of this user"}},
+        {NULL, taken, AF_UNSPEC, ERR_IO, {"any address", "in use by another program of this user"}},
         {"no..such", "0", AF_UNSPEC, ERR_INVALID, {"no..such", "not known"}},
         {"127.0.0.1", "no-such-service", AF_UNSPEC, ERR_INVALID, {"no-such-service", ""}},
         {"127.0.0.1", "0", AF_INET6, ERR_INVALID, {"127.0.0.1", ""}},

@@ -12,6 +12,7 @@ enum { PORTS_MAX = 64 }; // of one service
 
 static const char PROXY[] = "skupper.io/proxy", ADDRESS[] = "skupper.io/address";
 static const char PORT[] = "skupper.io/port", SYNC[] = "skupper.io/service-sync";
+static const char IN_USE[] = "Address already in use"; // as a router says it: EADDRINUSE
 static const char HOST[] = "skupper.io/service-host", EXCLUDE[] = "skupper.io/service-exclude";
 
 static bool is_off(const struct model *m)
@@ -472,7 +473,7 @@ static bool has_place(struct model *m, const struct obstacles *o, const struct s
         tell(m, o, s, "conflict",
              "host %s and port %lld are in use by %s; a Listener with routing key %s can have "
              "another port",
-             o->host, (long long)s->port, holder, s->key);
+             o->host, (long long)s->port, holder, s->address);
     }
     return false;
 }
@@ -518,6 +519,20 @@ static void put_listener(struct model *m, const struct obstacles *o, const struc
     free(port);
 }
 
+// What the router could not do. A port in use is nothing that it, or another site, can help.
+static void tell_trouble(struct model *m, const struct obstacles *o, const struct shared *s,
+                         const char *trouble)
+{
+    if (!strstr(trouble, IN_USE))
+        tell(m, o, s, "error", "%s", trouble);
+    else
+        tell(
+            m, o, s, "conflict",
+            "%s; a Listener with routing key %s can have another port, and skupper.io/service-host "
+            "of the Site gives all services another address, as 127.0.0.2",
+            trouble, s->address);
+}
+
 static void share_port(struct model *m, const struct obstacles *o, const struct shared *s)
 {
     struct thing scratch = {.kind = NULL}; // for what TLS has to say
@@ -534,11 +549,13 @@ static void share_port(struct model *m, const struct obstacles *o, const struct 
         tell(m, o, s, "error", "%s", cond_message(&scratch, "Configured"));
     } else {
         put_listener(m, o, s, name, profile);
-        tell(m, o, s, trouble ? "error" : "shared", "%s",
-             trouble ? trouble
-             : network_has(m->network.connectors, s->key) || entity_is_up(m, "tcpListener", name)
-                 ? "OK"
-                 : "No matching connectors");
+        if (trouble)
+            tell_trouble(m, o, s, trouble);
+        else
+            tell(m, o, s, "shared", "%s",
+                 network_has(m->network.connectors, s->key) || entity_is_up(m, "tcpListener", name)
+                     ? "OK"
+                     : "No matching connectors");
     }
     free(name);
     cond_free(&scratch);

@@ -207,7 +207,7 @@ TEST(a_shared_service_gives_way_to_what_is_there)
     CHECK_STATE(&d, 0, "a:1", "replaced", "Listener a takes its place");
     CHECK_STATE(&d, 1, "a:2", "conflict",
                 "host 127.0.0.1 and port 2 are in use by Listener b; a Listener with routing key "
-                "a:2 can have another port");
+                "a can have another port");
     CHECK_STATE(&d, 2, "b:1", "replaced", "Listener b takes its place");
     CHECK_STATE(&d, 3, "c:1", "replaced", "MultiKeyListener c takes its place");
     CHECK_STATE(&d, 4, "d:4", "conflict",
@@ -218,7 +218,7 @@ TEST(a_shared_service_gives_way_to_what_is_there)
     CHECK_STATE(&d, 8, "g:7", "shared", "No matching connectors");
     CHECK_STATE(&d, 9, "h:7", "conflict",
                 "host 127.0.0.1 and port 7 are in use by service g:7; a Listener with routing key "
-                "h:7 can have another port");
+                "h can have another port");
     // The first origin of a name wins: h:70 of the other is not made.
     CHECK_STATE(&d, 10, "i:8", "unsupported",
                 "protocol http of version 1.9.6 cannot be served here");
@@ -248,9 +248,12 @@ TEST(a_port_in_use_is_a_status_and_no_failure)
               "[{'origin': 'east', 'since': 1, 'services': [" SERVICE("a", "[1]") "]}]");
     desk_know(&d, "entities",
               "{'tcpListener/service/a:1': {'operStatus': 'down', 'connectionMsg': "
-              "'127.0.0.1:1: Address already in use'}}");
+              "'127.0.0.1:1: Address already in use by a program of user alice'}}");
     desk_derive(&d);
-    CHECK_STATE(&d, 0, "a:1", "error", "127.0.0.1:1: Address already in use");
+    CHECK_STATE(&d, 0, "a:1", "conflict",
+                "127.0.0.1:1: Address already in use by a program of user alice; a Listener with "
+                "routing key a can have another port, and skupper.io/service-host of the Site "
+                "gives all services another address, as 127.0.0.2");
     CHECK(desk_entity(&d, "tcpListener", "service/a:1") != NULL);
     CHECK_STATUS(&d, "Site/west", "Configured", "True Ready OK");
     desk_fini(&d);

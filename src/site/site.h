@@ -352,6 +352,9 @@ int site_redeeming_make(const struct site_token *t, const char *subject, struct 
 // the server's trouble, later may do; with words.
 int site_redeeming_read(const struct site_token *t, int status, struct str body,
                         struct site_links *out, struct why *why);
+// Whether a controller's words on a token, ours or another's, mean that it will never be redeemed:
+// what to do then; NULL: it may be yet.
+const char *site_redeeming_refusal(const char *message);
 
 // -------------------------------------------------------------------------------------- grants
 

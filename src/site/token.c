@@ -266,6 +266,23 @@ static int meaning_of(int status, const char *said, const char **words)
     }
 }
 
+#define REFUSED "Controller got failed response: "
+
+const char *site_redeeming_refusal(const char *message)
+{
+    const char *number = message + strlen(REFUSED), *words, *said;
+    char *end;
+    long status;
+
+    if (!str_starts(str_of(message), STR(REFUSED)))
+        return NULL;
+    status = strtol(number, &end, 10);
+    said = strstr(end, ") ");
+    if (status < 400 || status > 599)
+        return NULL;
+    return meaning_of((int)status, said ? said + 2 : "", &words) == ERR_AGAIN ? NULL : words;
+}
+
 static const char *text_of(int status)
 {
     switch (status) {
@@ -316,8 +333,7 @@ int site_redeeming_read(const struct site_token *t, int status, struct str body,
         line_of(body, said, sizeof(said));
         err = meaning_of(status, said, &words);
         if (t->is_for_controller)
-            why_set(why, "Controller got failed response: %d (%s) %s", status, text_of(status),
-                    said);
+            why_set(why, REFUSED "%d (%s) %s", status, text_of(status), said);
         else
             why_set(why, "%.200s answered %d%s%s: %s", t->url, status, said[0] ? " " : "", said,
                     words);

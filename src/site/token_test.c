@@ -424,6 +424,31 @@ TEST(a_controller_tells_failures_in_words_that_are_known)
     CHECK_STR(str_of(why.text), "token does not have a CA");
 }
 
+TEST(a_refusal_for_ever_is_told_from_trouble)
+{
+    static const struct {
+        const char *message, *words; // NULL: it may be redeemed yet
+    } rows[] = {
+        {"", NULL},
+        {"Pending", NULL},
+        {"Controller got error: https://h: no answer within 10 s", NULL},
+        {"Controller got failed response: 503 (Service Unavailable) ", NULL},
+        {"Controller got failed response: 429 (Too Many Requests) slowly", NULL},
+        {"Controller got failed response: many", NULL},
+        {"Controller got failed response: 403 (Forbidden) ", "the code is not the right one"},
+        {"Controller got failed response: 404 (Not Found) No such access granted",
+         "redeemed as often as it may be"},
+        {"Controller got failed response: 404 (Not Found) 404 page not found", "has expired"},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        const char *words = site_redeeming_refusal(rows[i].message);
+
+        if (rows[i].words ? !words || !strstr(words, rows[i].words) : words != NULL)
+            fail_msg("%s: %s", rows[i].message, words ? words : "none");
+    }
+}
+
 TEST(an_answer_replaces_nothing_but_what_was_asked_for)
 {
     struct site_token t = token("https://h/u");
@@ -468,4 +493,5 @@ TEST_MAIN(CASE(a_token_file_has_the_form_others_write), CASE(a_token_reads_back)
           CASE(a_token_that_is_not_whole_is_told_with_line_and_field),
           CASE(only_https_with_a_ca_is_redeemed), CASE(an_answer_is_links_or_the_reason_why_not),
           CASE(a_controller_tells_failures_in_words_that_are_known),
+          CASE(a_refusal_for_ever_is_told_from_trouble),
           CASE(an_answer_replaces_nothing_but_what_was_asked_for))

@@ -2,11 +2,14 @@
 """What goes wrong with a site from outside: other sites' names and clocks, certificates, the disk."""
 
 import json
+import os
+import pwd
 import shutil
 import socket
 import socketserver
 import ssl
 import subprocess
+import sys
 import threading
 import time
 
@@ -319,6 +322,48 @@ def test_two_sites_of_one_machine_never_send_connections_in_a_circle(home):
     server.server_close()
     east.run("unexpose", "host", "%s:%d" % (west.host, port), "--address", "db")
     s.until("nothing is left of it", lambda: shared_state(west, "db") is None)
+
+
+HOLD = """
+import socket, sys
+s = socket.create_server((sys.argv[1], int(sys.argv[2])))
+print("here", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+def test_a_port_of_another_user_is_a_conflict_that_says_whose(home):
+    """As a site of that user would have it, which this one knows nothing of."""
+    west = home.site("west", "--enable-link-access")
+    east = home.site("east")
+    east.link_to(west)
+    port, target, other = free_port(), free_port(), free_port()
+    nobody = pwd.getpwnam("nobody")
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, west.host, str(port)], text=True,
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd="/",
+                              user=nobody.pw_uid, group=nobody.pw_gid)
+    server = socketserver.ThreadingTCPServer(("127.0.0.1", target), Line)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        assert holder.stdout.readline() == "here\n"
+        east.run("expose", "host", "127.0.0.1:%d" % target, "--address", "db", "--port", str(port))
+        said = "cannot listen on %s port %d: Address already in use by a program of user nobody" % (
+            west.host, port)
+        s.until("it is told", lambda: said in (shared_state(west, "db") or ("", ""))[1])
+        state, words = shared_state(west, "db")
+        assert state == "conflict" and "skupper.io/service-host" in words
+        # What it says helps: another port, by a Listener with that routing key ...
+        west.run("listener", "create", "mine", str(other), "--host", west.host, "--routing-key",
+                 "db")
+        s.until("the Listener carries", lambda: s.talk(west.host, other, "x") == "x")
+        west.run("listener", "delete", "mine")
+    finally:
+        holder.communicate("")
+    # ... or that the other goes.
+    s.until("the port is there", lambda: s.talk(west.host, port, "x") == "x")
+    server.shutdown()
+    server.server_close()
 
 
 class Line(socketserver.StreamRequestHandler):

@@ -53,6 +53,15 @@ def test_two_sites_become_one_network(served, tmp_path):
     name = yaml.safe_load(token.read_text())["metadata"]["name"]
     said = east.run("token", "redeem", str(token))
     assert said == 'Waiting for token status ...\nToken "%s" has been redeemed.\n' % name
+    # It is used up: that is final, so nobody waits for it. The timeout is longer than any test.
+    again = yaml.safe_load(token.read_text())
+    again["metadata"]["name"] = "again"
+    (tmp_path / "again.yaml").write_text(yaml.safe_dump(again))
+    done = east.ask("token", "redeem", "again.yaml", "--timeout", "1h")
+    assert done.returncode == 1
+    assert ('AccessToken "again" will not be redeemed: Controller got failed response: 404 '
+            "(Not Found) No such access granted: the token has been redeemed as often as it may "
+            "be; have a new one issued") in done.stdout
     link = a.get(kind("links"), name, east.ns)
     assert link["metadata"]["ownerReferences"][0]["kind"] == "Site"
     assert row(east.run("link", "status"), name)[2] == "1"
