@@ -7,12 +7,14 @@ from .write import Raw, Said, document, documents
 TOP = "# SPDX-License-Identifier: Apache-2.0\n# Made by deploy/generate from deploy/source; changes belong there.\n"
 IMAGE = "ghcr.io/skupper-c/skupper"
 ACCESS_TYPES = "local,loadbalancer,route"
+# In version 1 whoever makes the site chooses.
+PLAIN_TYPES = ACCESS_TYPES + ",nodeport,ingress,ingress-nginx,contour-http-proxy"
 DEFAULT_NAMESPACE = "skupper"
 
 
-def _plain(version, namespace):
+def _plain(version, namespace, access_types=ACCESS_TYPES):
     image = "%s:%s" % (IMAGE, version)
-    return controller.Values(image, image, image, "", ACCESS_TYPES, "", namespace)
+    return controller.Values(image, image, image, "", access_types, "", namespace)
 
 
 def _crd_files():
@@ -24,7 +26,7 @@ def _plain_files(version):
     cluster = [controller.namespace(DEFAULT_NAMESPACE)] + controller.for_cluster(
         _plain(version, DEFAULT_NAMESPACE))
     alone = controller.for_namespace(_plain(version, None))
-    bare = controller.for_namespace(_plain(version, None), has_definitions=False)
+    bare = controller.for_namespace(_plain(version, None, PLAIN_TYPES), has_definitions=False)
     return {
         "skupper-version-1.yaml": TOP +
         "# A controller for the namespace it is installed in, where the resource definitions are not:\n"

@@ -28,6 +28,35 @@ static const char *setting(const struct access *a, const char *name)
     return value_of(site_get(a->wanted, "spec.settings"), name);
 }
 
+// An option of a site of version 1 has a name for the router and one for the controller, which
+// claims are redeemed at.
+static const char *own_option(const struct access *a, const char *what)
+{
+    bool is_router = strcmp(a->name, "skupper-claims") != 0;
+    char *key = str_fmt("%s-%s", is_router ? "router" : "controller", what);
+    const char *text = site_option(a->p, key);
+
+    free(key);
+    return text;
+}
+
+// The host under which it is reached, where the cluster does not know it; "": not said.
+static const char *host_option(const struct access *a)
+{
+    const char *own = own_option(a, "ingress-host");
+
+    return own[0] ? own : site_option(a->p, "ingress-host");
+}
+
+static void put_annotations(struct access *a, json_t *object, const char *option)
+{
+    json_t *pairs = site_option_pairs(a->p, option);
+
+    if (json_object_size(pairs) > 0)
+        json_object_update_missing(object_annotations(object), pairs);
+    json_decref(pairs);
+}
+
 static const json_t *ports(const struct access *a)
 {
     return site_get(a->wanted, "spec.ports");
@@ -79,7 +108,12 @@ static void put_service(struct access *a, const char *type)
     }
     spec = json_pack("{s:O, s:o}", "selector", site_get(a->wanted, "spec.selector"), "ports", list);
     json_object_set_new(spec, "type", json_string(type ? type : "ClusterIP"));
+    if (type && strcmp(type, "LoadBalancer") == 0 && own_option(a, "load-balancer-ip")[0])
+        json_object_set_new(spec, "loadBalancerIP", json_string(own_option(a, "load-balancer-ip")));
     json_object_set_new(s, "spec", spec);
+    put_annotations(a, s,
+                    strcmp(a->name, "skupper-claims") == 0 ? "controller-service-annotations"
+                                                           : "router-service-annotations");
     template_apply(a->p, s);
 }
 
@@ -121,15 +155,19 @@ static void load_balancer(struct access *a)
 static void node_port(struct access *a)
 {
     const json_t *seen = plan_seen(a->p, "Service", a->name);
+    const char *own = host_option(a);
+    const char *host = own[0] ? own : or_empty(a->p->f->settings->cluster_host);
     json_t *port;
     size_t i;
 
     put_service(a, "NodePort");
+    if (!host[0])
+        a->error = "nobody has said where the nodes are reached: router-ingress-host says it here, "
+                   "-cluster-host at the controller";
     json_array_foreach((json_t *)(uintptr_t)site_get(seen, "spec.ports"), i, port)
     {
         if (number(port, "nodePort") > 0)
-            add_endpoint(a, site_text(port, "name"), or_empty(a->p->f->settings->cluster_host),
-                         port_text(number(port, "nodePort")));
+            add_endpoint(a, site_text(port, "name"), host, port_text(number(port, "nodePort")));
     }
 }
 
@@ -162,6 +200,7 @@ static void put_route(struct access *a, const json_t *port)
         json_object_set_new(spec, "host", json_string(host));
     }
     json_object_set_new(route, "spec", spec);
+    put_annotations(a, route, "ingress-annotations");
     template_apply(a->p, route);
     json_array_foreach(
         (json_t *)(uintptr_t)site_get(plan_seen(a->p, "Route", name), "status.ingress"), i, ingress)
@@ -190,8 +229,8 @@ static char *ingress_domain(const struct access *a)
     const json_t *first = json_array_get(
         site_get(plan_seen(a->p, "Ingress", a->name), "status.loadBalancer.ingress"), 0);
 
-    if (own[0] || given[0])
-        return xstrdup(own[0] ? own : given);
+    if (own[0] || host_option(a)[0] || given[0])
+        return xstrdup(own[0] ? own : host_option(a)[0] ? host_option(a) : given);
     if (site_text(first, "hostname")[0])
         return xstrdup(site_text(first, "hostname"));
     if (site_text(first, "ip")[0])
@@ -241,6 +280,7 @@ static void put_ingress(struct access *a, bool is_nginx)
     if (class[0] || is_nginx)
         json_object_set_new(spec, "ingressClassName", json_string(class[0] ? class : "nginx"));
     json_object_set_new(ingress, "spec", spec);
+    put_annotations(a, ingress, "ingress-annotations");
     template_apply(a->p, ingress);
     free(domain);
 }
@@ -264,6 +304,7 @@ static void put_http_proxy(struct access *a, const json_t *port, const char *dom
                         json_pack("{s:{s:s, s:{s:b}}, s:{s:[{s:s, s:I}]}}", "virtualhost", "fqdn",
                                   host, "tls", "passthrough", 1, "tcpproxy", "services", "name",
                                   a->name, "port", number(port, "port")));
+    put_annotations(a, proxy, "ingress-annotations");
     template_apply(a->p, proxy);
     add_endpoint(a, site_text(port, "name"), host, port_text(443));
     free(host);
@@ -272,7 +313,7 @@ static void put_http_proxy(struct access *a, const json_t *port, const char *dom
 
 static void contour(struct access *a)
 {
-    const char *own = setting(a, "domain");
+    const char *own = setting(a, "domain")[0] ? setting(a, "domain") : host_option(a);
     const char *domain = own[0] ? own : or_empty(a->p->f->settings->http_proxy_domain);
     json_t *port;
     size_t i;
@@ -521,7 +562,8 @@ int controller_settings_check(const struct controller_settings *s, struct why *w
         why_set(why, "Default access type \"%s\" is not in enabled list.", first);
         return ERR_INVALID;
     }
-    if (lists(enabled, "nodeport") && !or_empty(s->cluster_host)[0]) {
+    // A site of version 1 may say itself where its nodes are reached.
+    if (lists(enabled, "nodeport") && !or_empty(s->cluster_host)[0] && !s->reads_site_map) {
         why_set(why, "Cluster host must be set to enable nodeport access type.");
         return ERR_INVALID;
     }

@@ -94,13 +94,13 @@ static struct str trim(struct str s)
     return s;
 }
 
-json_t *annotated_pairs(const char *text)
+json_t *annotated_pairs_by(const char *text, char separator)
 {
     struct str rest = str_of(text);
     json_t *out = json_object();
 
     while (rest.len > 0) {
-        struct str item = cut(&rest, ','), key = trim(cut(&item, '='));
+        struct str item = cut(&rest, separator), key = trim(cut(&item, '='));
         char *name = str_dup(key), *value = str_dup(trim(item));
 
         if (key.len > 0)
@@ -109,6 +109,11 @@ json_t *annotated_pairs(const char *text)
         free(value);
     }
     return out;
+}
+
+json_t *annotated_pairs(const char *text)
+{
+    return annotated_pairs_by(text, ',');
 }
 
 static int by_text(const void *a, const void *b)

@@ -102,6 +102,7 @@ struct plan {
     json_t *token;
     int64_t next_at; // when it is to be computed again though nothing changes; INT64_MAX: never
     bool has_site;
+    bool is_quiet; // notes are for the log alone
 };
 
 // Equal facts give equal plans, whatever their order.

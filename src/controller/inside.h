@@ -80,7 +80,17 @@ const json_t *plan_owner(const struct planning *p, const char *kind, const char 
 void site_map_choose(struct planning *p);
 void site_map_read(struct planning *p);
 void site_map_finish(struct planning *p);
-json_t *site_map_size(const struct planning *p); // as template_size() has one; the caller's
+void site_map_dress(struct planning *p); // what all objects of such a site have, once they are made
+json_t *site_map_size(const struct planning *p);     // as template_size() has one; the caller's
+json_t *site_map_template(const struct planning *p); // as a label template; the caller's
+
+// site_options.c: what that ConfigMap says
+// "" when there is none, it is not there, or makes no sense.
+const char *site_option(const struct planning *p, const char *key);
+bool site_option_is(const struct planning *p, const char *key, const char *word); // in any case
+json_t *site_option_pairs(const struct planning *p, const char *key);  // "k=v,…"; the caller's
+json_t *site_option_number(const struct planning *p, const char *key); // the caller's; NULL: none
+void site_options_tell(struct planning *p); // notes of those that are not used
 
 // facts.c
 void facts_read(struct planning *p);
@@ -114,6 +124,7 @@ json_t *annotated_read(const struct planning *p, json_t *told, json_t *wrong);
 bool annotated_is_address(const char *text); // a name for a Service
 // "k=v,…" as {"k": "v"}, and back, sorted; the caller's.
 json_t *annotated_pairs(const char *text);
+json_t *annotated_pairs_by(const char *text, char separator);
 char *annotated_text(const json_t *pairs);
 
 // adopt.c: Services of users that lead to the router for a while

@@ -405,9 +405,11 @@ void controller_plan(const struct plan_facts *f, struct plan *out)
     ask_model(&p);
     site_map_finish(&p);
     services_finish(&p);
+    site_map_dress(&p);
     secret_contexts(&p);
     finish_statuses(&p);
     out->has_site = p.site != NULL;
+    out->is_quiet = site_option_is(&p, "enable-skupper-events", "false");
     plan_compare(&p);
     facts_free(&p);
     services_free(&p);

@@ -344,9 +344,10 @@ static int begin(struct controller *c, char **name, char **identity, struct why 
     static const int signals[] = {SIGTERM, SIGINT, 0};
     struct net_hooks hooks = {.user = c, .turn = turn};
     const char *host = c->settings.host_name ? c->settings.host_name : "";
-    int err = controller_settings_check(&c->settings, why);
+    int err;
 
     c->settings.reads_site_map = c->opts.watch_ns && c->opts.watch_ns[0];
+    err = controller_settings_check(&c->settings, why);
     if (!err)
         err = net_loop_new(&hooks, SCRATCH, &c->loop);
     if (!err)

@@ -341,7 +341,7 @@ void services_read(struct planning *p)
     p->made = json_object();
     p->made_for = json_object();
     p->patches = json_object();
-    if (p->site)
+    if (p->site && !site_option_is(p, "service-controller", "false"))
         read_definitions(p);
     p->shared = shared_facts(p);
     json_object_foreach(p->definitions, address, d) make_resources(p, d);

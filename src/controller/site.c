@@ -119,10 +119,39 @@ static json_t *second_config(const struct planning *p)
     return config;
 }
 
+// As a site of version 1 may say it of connections between routers.
+static json_t *with_frames(const struct planning *p, json_t *take)
+{
+    json_t *size = site_option_number(p, "xp-router-max-frame-size"), *config = take, *pair;
+    json_t *frames = site_option_number(p, "xp-router-max-session-frames");
+    size_t i;
+
+    if (size || frames) {
+        config = json_deep_copy(take);
+        json_decref(take);
+    }
+    json_array_foreach(config, i, pair)
+    {
+        json_t *attrs = json_array_get(pair, 1);
+        const char *role = site_text(attrs, "role");
+
+        if (strcmp(role, "inter-router") != 0 && strcmp(role, "edge") != 0)
+            continue;
+        if (size)
+            json_object_set(attrs, "maxFrameSize", size);
+        if (frames)
+            json_object_set(attrs, "maxSessionFrames", frames);
+    }
+    json_decref(size);
+    json_decref(frames);
+    return config;
+}
+
 static void put_config(struct planning *p, size_t group)
 {
     json_t *map = site_object(p, "v1", "ConfigMap", site_groups[group]);
-    json_t *config = group == 0 ? json_incref(p->out->site.router) : second_config(p);
+    json_t *config =
+        with_frames(p, group == 0 ? json_incref(p->out->site.router) : second_config(p));
     char *text = json_dumps(config, JSON_INDENT(4));
 
     json_object_set_new(object_labels(map), "internal.skupper.io/router-config", json_string(""));
@@ -297,6 +326,61 @@ static json_t *apart(void)
                      "matchLabels", "application", NAME, "skupper.io/type", "site");
 }
 
+static json_t *near_pods(const struct planning *p, const char *option)
+{
+    json_t *labels = annotated_pairs(site_option(p, option)), *term = NULL;
+
+    if (json_object_size(labels) > 0)
+        term = json_pack("{s:i, s:{s:s, s:{s:O}}}", "weight", 100, "podAffinityTerm", "topologyKey",
+                         "kubernetes.io/hostname", "labelSelector", "matchLabels", labels);
+    json_decref(labels);
+    return term;
+}
+
+// Beside pods with these labels, and away from those, where that is possible.
+static void put_affinity(const struct planning *p, json_t *spec)
+{
+    static const char *const kinds[][2] = {{"podAffinity", "router-pod-affinity"},
+                                           {"podAntiAffinity", "router-pod-antiaffinity"}};
+    static const char preferred[] = "preferredDuringSchedulingIgnoredDuringExecution";
+    json_t *affinity = json_object();
+
+    if (p->groups > 1 && !is_true_text(setting(p, "disable-anti-affinity", ""))) {
+        json_decref(affinity);
+        affinity = apart();
+    }
+    for (size_t i = 0; i < 2; i++) {
+        json_t *term = near_pods(p, kinds[i][1]), *kind = json_object_get(affinity, kinds[i][0]);
+
+        if (term && kind)
+            json_array_append(json_object_get(kind, preferred), term);
+        else if (term)
+            json_object_set_new(affinity, kinds[i][0], json_pack("{s:[O]}", preferred, term));
+        json_decref(term);
+    }
+    if (json_object_size(affinity) > 0)
+        json_object_set(spec, "affinity", affinity);
+    json_decref(affinity);
+}
+
+static void put_security(const struct planning *p, json_t *spec)
+{
+    json_t *user = site_option_number(p, "run-as-user");
+    json_t *group = site_option_number(p, "run-as-group"), *context = json_object();
+
+    if (!p->f->settings->leaves_security_context)
+        json_object_set_new(context, "runAsNonRoot", json_true());
+    if (user)
+        json_object_set(context, "runAsUser", user);
+    if (group)
+        json_object_set(context, "runAsGroup", group);
+    if (json_object_size(context) > 0)
+        json_object_set(spec, "securityContext", context);
+    json_decref(context);
+    json_decref(user);
+    json_decref(group);
+}
+
 static json_t *pod_spec(const struct planning *p, const char *group)
 {
     const char *account = site_text(p->site, "spec.serviceAccount");
@@ -305,11 +389,14 @@ static json_t *pod_spec(const struct planning *p, const char *group)
                   account[0] ? account : NAME, "initContainers", init_container(p, group),
                   "containers", router_container(p), adaptor_container(p, group), "volumes", "name",
                   "skupper-router-certs", "emptyDir", "name", "skupper-router-proxies", "emptyDir");
+    json_t *nodes;
 
-    if (!p->f->settings->leaves_security_context)
-        json_object_set_new(spec, "securityContext", json_pack("{s:b}", "runAsNonRoot", 1));
-    if (p->groups > 1 && !is_true_text(setting(p, "disable-anti-affinity", "")))
-        json_object_set_new(spec, "affinity", apart());
+    nodes = annotated_pairs(site_option(p, "router-node-selector"));
+    if (json_object_size(nodes) > 0)
+        json_object_set(spec, "nodeSelector", nodes);
+    json_decref(nodes);
+    put_security(p, spec);
+    put_affinity(p, spec);
     return spec;
 }
 
@@ -319,9 +406,12 @@ static json_t *pod_metadata(const struct planning *p, const json_t *deployment, 
     const json_t *notes = site_get(deployment, "metadata.annotations");
     json_t *labels = json_deep_copy(site_get(deployment, "metadata.labels"));
     json_t *annotations = notes ? json_deep_copy(notes) : json_object();
+    json_t *more = site_option_pairs(p, "router-pod-annotations");
     char digest[65];
 
     config_digest(p, digest);
+    json_object_update_missing(annotations, more);
+    json_decref(more);
     json_object_set_new(labels, "skupper.io/group", json_string(group));
     json_object_set_new(annotations, "prometheus.io/port", json_string("9090"));
     json_object_set_new(annotations, "prometheus.io/scrape", json_string("true"));

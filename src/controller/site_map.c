@@ -24,11 +24,6 @@
 static const char IGNORE[] = "internal.skupper.io/site-controller-ignore";
 static const char DISABLED[] = "internal.skupper.io/disabled";
 
-static const char *option(const struct planning *p, const char *name)
-{
-    return value_of(json_object_get(p->root, "data"), name);
-}
-
 static bool is_yes(const char *text)
 {
     return str_is_nocase(str_of(text), "true");
@@ -48,9 +43,9 @@ static const char *link_access(const struct planning *p)
 {
     static const char *const other[][2] = {
         {"", "default"}, {"none", "local"}, {"nginx-ingress-v1", "ingress-nginx"}};
-    const char *ingress = option(p, "ingress");
+    const char *ingress = site_option(p, "ingress");
 
-    if (is_yes(option(p, "cluster-local")))
+    if (is_yes(site_option(p, "cluster-local")))
         return "local";
     for (size_t i = 0; i < sizeof(other) / sizeof(other[0]); i++)
         if (strcmp(ingress, other[i][0]) == 0)
@@ -65,27 +60,33 @@ static json_t *site_spec(const struct planning *p)
         json_pack("{s:s, s:{s:s}}", "linkAccess", link_access(p), "settings", "size", SITE_MAP);
     int64_t routers = 1;
 
-    if (strcmp(option(p, "router-mode"), "edge") == 0 || is_yes(option(p, "edge")))
+    if (strcmp(site_option(p, "router-mode"), "edge") == 0 || is_yes(site_option(p, "edge")))
         json_object_set_new(spec, "edge", json_true());
-    if (site_number(str_of(option(p, "routers")), 2, 1000, &routers))
+    if (site_number(str_of(site_option(p, "routers")), 2, 1000, &routers))
         json_object_set_new(spec, "ha", json_true());
     for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++)
-        if (option(p, settings[i])[0])
+        if (site_option(p, settings[i])[0])
             json_object_set_new(json_object_get(spec, "settings"), settings[i],
-                                json_string(option(p, settings[i])));
+                                json_string(site_option(p, settings[i])));
     return spec;
+}
+
+// The service controller of version 1 is what shares services.
+static bool is_sharing(const struct planning *p)
+{
+    return !site_option_is(p, "service-sync", "false") &&
+           !site_option_is(p, "service-controller", "false");
 }
 
 static json_t *site_of(const struct planning *p)
 {
-    const char *name = option(p, "name");
+    const char *name = site_option(p, "name");
 
     return json_pack("{s:s, s:s, s:{s:s, s:s, s:s, s:{s:s}}, s:o}", "apiVersion", SKUPPER_API,
                      "kind", "Site", "metadata", "name", name[0] ? name : p->f->ns, "namespace",
                      p->f->ns, "uid", site_text(p->root, "metadata.uid"), "annotations",
-                     "skupper.io/service-sync",
-                     str_is_nocase(str_of(option(p, "service-sync")), "false") ? "false" : "true",
-                     "spec", site_spec(p));
+                     "skupper.io/service-sync", is_sharing(p) ? "true" : "false", "spec",
+                     site_spec(p));
 }
 
 // ---------------------------------------------------------------------------------------- Secrets
@@ -327,8 +328,8 @@ json_t *site_map_size(const struct planning *p)
     json_t *size = json_object();
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-        if (option(p, names[i][0])[0])
-            json_object_set_new(size, names[i][1], json_string(option(p, names[i][0])));
+        if (site_option(p, names[i][0])[0])
+            json_object_set_new(size, names[i][1], json_string(site_option(p, names[i][0])));
     return size;
 }
 
@@ -379,6 +380,7 @@ void site_map_finish(struct planning *p)
     json_t *resource;
 
     if (p->root) {
+        site_options_tell(p);
         p->out->token = json_pack("{s:s, s:s}", GENERATED_BY, p->site_uid,
                                   "skupper.io/site-version", p->f->settings->version);
         note_endpoints(p, p->out->token);
@@ -391,6 +393,47 @@ void site_map_finish(struct planning *p)
     {
         if (p->root && !json_object_get(p->made_for, key))
             tell(p, key, resource);
+    }
+}
+
+// Labels and annotations of the ConfigMap are everybody's, but for those that are about itself.
+static json_t *given(const struct planning *p, const char *what, const char *exclude)
+{
+    json_t *excluded = annotated_pairs(annotation(p->root, exclude)), *out = json_object(), *v;
+    const char *key;
+    char *path = str_fmt("metadata.%s", what);
+
+    json_object_foreach((json_t *)(uintptr_t)site_get(p->root, path), key, v)
+    {
+        if (strncmp(key, "skupper.io/", 11) != 0 && strncmp(key, "internal.skupper.io/", 20) != 0 &&
+            strncmp(key, "kubectl.kubernetes.io/", 22) != 0 && !json_object_get(excluded, key))
+            json_object_set(out, key, v);
+    }
+    json_decref(excluded);
+    free(path);
+    return out;
+}
+
+json_t *site_map_template(const struct planning *p)
+{
+    return json_pack("{s:{s:o, s:o}}", "metadata", "labels",
+                     given(p, "labels", "skupper.io/exclude-labels"), "annotations",
+                     given(p, "annotations", "skupper.io/exclude-annotations"));
+}
+
+// ServiceAccounts are made and not changed any more: nothing of them matters, and so there is no
+// right to it.
+void site_map_dress(struct planning *p)
+{
+    const char *key;
+    json_t *object;
+
+    if (!p->root)
+        return;
+    json_object_foreach(p->out->objects, key, object)
+    {
+        if (!is_kind(object, "ServiceAccount") || !map_get(&p->by_key, str_of(key)))
+            template_apply(p, object);
     }
 }
 

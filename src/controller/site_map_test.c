@@ -244,6 +244,248 @@ TEST(a_token_that_is_asked_for_leads_to_this_site)
     cluster_fini(&c);
 }
 
+// What the option gives, at a place in an object.
+TEST(every_option_that_is_used_has_its_effect)
+{
+    static const struct {
+        const char *map, *key, *path, *want;
+    } rows[] = {
+        {"{'run-as-user': '1000', 'run-as-group': '2000'}", "Deployment/skupper-router",
+         "spec.template.spec.securityContext",
+         "{'runAsNonRoot': true, 'runAsUser': 1000, 'runAsGroup': 2000}"},
+        {"{'router-node-selector': 'disk=ssd,zone=a'}", "Deployment/skupper-router",
+         "spec.template.spec.nodeSelector", "{'disk': 'ssd', 'zone': 'a'}"},
+        {"{'router-pod-affinity': 'app=web'}", "Deployment/skupper-router",
+         "spec.template.spec.affinity.podAffinity",
+         "{'preferredDuringSchedulingIgnoredDuringExecution': [{'weight': 100, 'podAffinityTerm':"
+         " {'topologyKey': 'kubernetes.io/hostname', 'labelSelector': {'matchLabels': {'app':"
+         " 'web'}}}}]}"},
+        {"{'router-pod-antiaffinity': 'app=db'}", "Deployment/skupper-router",
+         "spec.template.spec.affinity.podAntiAffinity",
+         "{'preferredDuringSchedulingIgnoredDuringExecution': [{'weight': 100, 'podAffinityTerm':"
+         " {'topologyKey': 'kubernetes.io/hostname', 'labelSelector': {'matchLabels': {'app':"
+         " 'db'}}}}]}"},
+        {"{'router-pod-annotations': 'a=1'}", "Deployment/skupper-router",
+         "spec.template.metadata.annotations.a", "'1'"},
+        {"{'router-pod-annotations': 'a=1,2;b=3', 'annotation-separator': ';'}",
+         "Deployment/skupper-router", "spec.template.metadata.annotations.a", "'1,2'"},
+        {"{'router-service-annotations': 'lb=internal'}", "Service/skupper-router",
+         "metadata.annotations.lb", "'internal'"},
+        {"{'router-load-balancer-ip': '203.0.113.9'}", "Service/skupper-router",
+         "spec.loadBalancerIP", "'203.0.113.9'"},
+        {"{'ingress': 'nginx-ingress-v1', 'ingress-host': 'example.org'}", "Ingress/skupper-router",
+         "spec.rules[0].host", "'inter-router.west.example.org'"},
+        {"{'ingress': 'ingress', 'router-ingress-host': 'example.net', 'ingress-host': 'x',"
+         " 'ingress-annotations': 'a=b'}",
+         "Ingress/skupper-router", "spec.rules[1].host", "'edge.west.example.net'"},
+        {"{'ingress': 'ingress', 'ingress-annotations': 'a=b'}", "Ingress/skupper-router",
+         "metadata.annotations.a", "'b'"},
+        {"{'ingress': 'contour-http-proxy', 'ingress-host': 'example.org', 'ingress-annotations':"
+         " 'a=b'}",
+         "HTTPProxy/skupper-router-edge", "spec.virtualhost.fqdn",
+         "'skupper-router-edge.west.example.org'"},
+        {"{'ingress': 'contour-http-proxy', 'ingress-host': 'example.org', 'ingress-annotations':"
+         " 'a=b'}",
+         "HTTPProxy/skupper-router-edge", "metadata.annotations.a", "'b'"},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct cluster c;
+        json_t *wanted = json_of(rows[i].want);
+
+        begin(&c, rows[i].map);
+        cluster_settle(&c);
+        CHECK_EQ_FOR(rows[i].map, json_object_size(c.plan.notes), 0);
+        CHECK_EQ_FOR(rows[i].map,
+                     json_equal(site_get(cluster_get(&c, rows[i].key), rows[i].path), wanted),
+                     true);
+        json_decref(wanted);
+        cluster_fini(&c);
+    }
+}
+
+TEST(ports_of_nodes_are_reached_where_the_map_says)
+{
+    struct cluster c;
+
+    begin(&c, "{'ingress': 'nodeport', 'router-ingress-host': 'node.example'}");
+    c.settings.cluster_host = "";
+    cluster_settle(&c);
+    json_object_set_new(
+        json_array_get(site_get(cluster_get(&c, "Service/skupper-router"), "spec.ports"), 0),
+        "nodePort", json_integer(30001));
+    cluster_settle(&c);
+    CHECK_STR(str_of(site_text(c.plan.token, "inter-router-host")), "node.example");
+    CHECK_STR(str_of(site_text(c.plan.token, "inter-router-port")), "30001");
+    cluster_fini(&c);
+    begin(&c, "{'ingress': 'nodeport'}");
+    c.settings.cluster_host = "";
+    cluster_settle(&c);
+    CHECK(strstr(site_text(json_object_get(c.plan.notes, "ConfigMap/skupper-site"), "message"),
+                 "router-ingress-host says it here"));
+    cluster_fini(&c);
+}
+
+TEST(frames_between_routers_are_as_large_as_the_map_says)
+{
+    struct cluster c;
+    json_t *e;
+
+    begin(&c, "{'ingress': 'none', 'xp-router-max-frame-size': '65536',"
+              " 'xp-router-max-session-frames': '100'}");
+    put_secret(&c, "east", "connection-token",
+               "{'inter-router-host': 'east.example', 'inter-router-port': '443'}");
+    cluster_settle(&c);
+    e = cluster_entity(&c, "skupper-router", "connector", NULL);
+    CHECK_EQ(json_integer_value(json_object_get(e, "maxFrameSize")), 65536);
+    CHECK_EQ(json_integer_value(json_object_get(e, "maxSessionFrames")), 100);
+    json_decref(e);
+    e = cluster_entity(&c, "skupper-router", "listener", "skupper-router-edge");
+    CHECK_EQ(json_integer_value(json_object_get(e, "maxFrameSize")), 65536);
+    json_decref(e);
+    e = cluster_entity(&c, "skupper-router", "listener", "amqp");
+    CHECK(!json_object_get(e, "maxFrameSize"));
+    json_decref(e);
+    cluster_fini(&c);
+}
+
+TEST(no_option_is_passed_over_in_silence)
+{
+    static const struct {
+        const char *key, *value, *words;
+    } rows[] = {
+        {"console", "true", "there is no console of version 1 here"},
+        {"console-user", "admin", "there is no console of version 1 here"},
+        {"console-password", "secret", "there is no console of version 1 here"},
+        {"console-authentication", "openshift", "there is no console of version 1 here"},
+        {"console-ingress", "route", "there is no console of version 1 here"},
+        {"rest-api", "true", "there is no console of version 1 here"},
+        {"flow-collector", "true", "there is no console of version 1 here"},
+        {"flow-collector-record-ttl", "1h", "there is no console of version 1 here"},
+        {"flow-collector-memory", "1Gi", "there is no console of version 1 here"},
+        {"prometheus-external-server", "http://x", "no Prometheus is started here"},
+        {"prometheus-server-authentication", "basic", "no Prometheus is started here"},
+        {"prometheus-server-user", "u", "no Prometheus is started here"},
+        {"prometheus-server-pod-annotations", "a=b", "no Prometheus is started here"},
+        {"service-sync-site-ttl", "10m", "silent for 3 minutes"},
+        {"cluster-permissions", "true", "targets in other namespaces are refused"},
+        {"create-network-policy", "true", "no NetworkPolicy is made"},
+        {"router-disable-mutual-tls", "true", "has to show a certificate"},
+        {"router-drop-tcp-connections", "true", "connections end when"},
+        {"router-console", "true", "the router has no console"},
+        {"controller-cpu", "1", "say it in its Deployment"},
+        {"controller-pod-annotations", "a=b", "say it in its Deployment"},
+        {"controller-node-selector", "a=b", "say it in its Deployment"},
+        {"router-moed", "edge", "it is none of version 1"},
+        {"router-mode", "corner", "it has to be interior or edge"},
+        {"routers", "two", "it has to be a number"},
+        {"run-as-user", "root", "it has to be the number of a user or group"},
+        {"edge", "perhaps", "it has to be true or false"},
+        {"service-sync", "0", "it has to be true or false"},
+        {"xp-router-max-frame-size", "12", "a number from 512 on"},
+        {"annotation-separator", "--", "it has to be one character"},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct cluster c;
+        char *map = str_fmt("{'ingress': 'none', '%s': '%s'}", rows[i].key, rows[i].value);
+        char *note = str_fmt("ConfigMap/skupper-site %s", rows[i].key);
+        char *words = str_fmt("the option %s is not used: ", rows[i].key);
+        const json_t *told;
+
+        begin(&c, map);
+        cluster_settle(&c);
+        told = json_object_get(c.plan.notes, note);
+        CHECK_EQ_FOR(rows[i].key, strstr(site_text(told, "message"), words) != NULL, true);
+        CHECK_EQ_FOR(rows[i].key, strstr(site_text(told, "message"), rows[i].words) != NULL, true);
+        CHECK_STR(str_of(site_text(told, "reason")), "NotUsed");
+        CHECK(!strstr(site_text(told, "message"), "secret"));
+        CHECK(cluster_get(&c, "Deployment/skupper-router"));
+        cluster_fini(&c);
+        free(words);
+        free(note);
+        free(map);
+    }
+}
+
+// As `skupper init` of version 1 writes them all.
+TEST(options_that_ask_for_nothing_are_no_news)
+{
+    struct cluster c;
+
+    begin(&c,
+          "{'ingress': 'none', 'console': 'false', 'console-authentication': 'internal',"
+          " 'console-user': '', 'flow-collector': 'false', 'rest-api': 'False',"
+          " 'router-console': 'false', 'service-controller': 'true', 'service-sync': 'true',"
+          " 'cluster-permissions': 'false', 'create-network-policy': 'false',"
+          " 'enable-skupper-events': 'true', 'router-mode': 'interior', 'routers': '1',"
+          " 'edge': 'false', 'cluster-local': 'false', 'router-drop-tcp-connections': 'false'}");
+    cluster_settle(&c);
+    CHECK_EQ(json_object_size(c.plan.notes), 0);
+    CHECK(!c.plan.is_quiet);
+    cluster_fini(&c);
+    begin(&c, "{'ingress': 'none', 'enable-skupper-events': 'false', 'console': 'true'}");
+    cluster_settle(&c);
+    CHECK(c.plan.is_quiet);
+    CHECK_EQ(json_object_size(c.plan.notes), 1);
+    cluster_fini(&c);
+}
+
+TEST(without_its_service_controller_a_site_neither_exposes_nor_shares)
+{
+    struct cluster c;
+
+    begin(&c, "{'ingress': 'none', 'service-controller': 'false'}");
+    add_kind(&c, "Deployment", "web", "{'skupper.io/proxy': 'tcp', 'skupper.io/port': '80'}",
+             DEPLOYED);
+    cluster_pod(&c, "web-1", "web", "10.0.0.1", true);
+    cluster_settle(&c);
+    CHECK(!cluster_get(&c, "Service/web"));
+    CHECK(!has_entity(&c, "tcpConnector", NULL));
+    CHECK_STR(str_of(json_string_value(json_object_get(
+                  site_get(cluster_get(&c, "ConfigMap/skupper-services"), "metadata.annotations"),
+                  "skupper.io/service-sync"))),
+              "false");
+    cluster_fini(&c);
+}
+
+TEST(labels_and_annotations_of_the_map_are_everybodys)
+{
+    static const char *const keys[] = {
+        "ConfigMap/skupper-router",   "ConfigMap/skupper-services",
+        "Deployment/skupper-router",  "Role/skupper-router",
+        "RoleBinding/skupper-router", "ServiceAccount/skupper-router",
+        "Secret/skupper-site-ca",     "Secret/skupper-site-server",
+        "Service/skupper-router",     "Service/skupper-router-local"};
+    struct cluster c;
+    json_t *map;
+
+    begin(&c, "{'ingress': 'none'}");
+    map = metadata_of(cluster_get(&c, "ConfigMap/skupper-site"));
+    json_object_set_new(map, "labels", json_of("{'team': 'blue', 'secret': 'x'}"));
+    json_object_set_new(map, "annotations",
+                        json_of("{'owner': 'me', 'argocd': 'x', 'skupper.io/exclude-labels':"
+                                " 'secret', 'skupper.io/exclude-annotations': 'argocd,other',"
+                                " 'kubectl.kubernetes.io/last-applied-configuration': '{}'}"));
+    cluster_settle(&c);
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+        const json_t *object = cluster_get(&c, keys[i]);
+        const json_t *notes = site_get(object, "metadata.annotations");
+
+        CHECK_EQ_FOR(keys[i], strcmp(site_text(object, "metadata.labels.team"), "blue"), 0);
+        CHECK_EQ_FOR(keys[i], strcmp(site_text(object, "metadata.annotations.owner"), "me"), 0);
+        CHECK_EQ_FOR(keys[i],
+                     json_object_get(site_get(object, "metadata.labels"), "secret") == NULL, true);
+        CHECK_EQ_FOR(keys[i], json_object_get(notes, "argocd") == NULL, true);
+        CHECK_EQ_FOR(keys[i], json_object_get(notes, "skupper.io/exclude-labels") == NULL, true);
+    }
+    CHECK_STR(str_of(site_text(cluster_get(&c, "Deployment/skupper-router"),
+                               "spec.template.metadata.labels.team")),
+              "blue");
+    CHECK_EQ(cluster_turn(&c), 0);
+    cluster_fini(&c);
+}
+
 static void put_record(struct cluster *c, const char *name)
 {
     cluster_add(c, json_pack("{s:s, s:s, s:{s:s, s:{s:s}}}", "apiVersion", "v1", "kind", "Secret",
@@ -350,5 +592,11 @@ TEST_MAIN(CASE(a_map_becomes_a_site_without_any_resource),
           CASE(secrets_labelled_as_tokens_are_links),
           CASE(a_link_without_a_place_is_told_at_its_secret),
           CASE(a_token_that_is_asked_for_leads_to_this_site),
+          CASE(every_option_that_is_used_has_its_effect),
+          CASE(ports_of_nodes_are_reached_where_the_map_says),
+          CASE(frames_between_routers_are_as_large_as_the_map_says),
+          CASE(no_option_is_passed_over_in_silence), CASE(options_that_ask_for_nothing_are_no_news),
+          CASE(without_its_service_controller_a_site_neither_exposes_nor_shares),
+          CASE(labels_and_annotations_of_the_map_are_everybodys),
           CASE(claims_are_redeemed_at_the_pod_of_the_controller),
           CASE(claims_are_reached_as_the_site_is), CASE(claims_that_nobody_can_redeem_say_so))

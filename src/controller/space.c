@@ -447,7 +447,7 @@ static void tell_event(struct space *s, const json_t *event)
 }
 
 // What is wrong with objects that have no status of ours: each once.
-static void tell_notes(struct space *s, const json_t *notes)
+static void tell_notes(struct space *s, const json_t *notes, bool tells_events)
 {
     const char *key;
     json_t *note;
@@ -458,8 +458,11 @@ static void tell_notes(struct space *s, const json_t *notes)
 
         if (strcmp(site_text(json_object_get(s->noted, key), "message"), words) == 0)
             continue;
-        log_write(LOG_AGENT, LOG_WARNING, "not exposed namespace=%s %s: %s", s->ns, key, words);
-        tell_event(s, note);
+        log_write(LOG_AGENT, LOG_WARNING, "%s namespace=%s %s: %s",
+                  strcmp(site_text(note, "reason"), "NotUsed") == 0 ? "not used" : "not exposed",
+                  s->ns, key, words);
+        if (tells_events)
+            tell_event(s, note);
     }
     json_decref(s->noted);
     s->noted = json_deep_copy(notes);
@@ -617,7 +620,7 @@ static void act(struct space *s, const struct plan *plan)
     json_array_foreach(plan->operations, i, one) queue(s, one);
     json_object_foreach(plan->issues, name, one) issue(s, one);
     json_array_foreach(plan->events, i, one) tell_event(s, one);
-    tell_notes(s, plan->notes);
+    tell_notes(s, plan->notes, !plan->is_quiet);
     if (plan->next_at != INT64_MAX) {
         int64_t wait = plan->next_at - now_s();
 

@@ -100,6 +100,8 @@ void template_read(struct planning *p)
         if (has_label(p->seen[i], TEMPLATE))
             json_array_append(p->templates, (json_t *)(uintptr_t)p->seen[i]);
     json_array_extend(p->templates, others);
+    if (p->root)
+        json_array_append_new(p->templates, site_map_template(p));
     json_decref(others);
     p->sizes = of_controller(p, SIZING);
     if (p->root)

@@ -10,6 +10,7 @@ import foreign
 import pods
 from cluster import unused_rights
 from control import Controller
+from test_trouble import event_of
 from test_annotated import MAP, PROXY, ROUTER, content, entries, workload
 
 FILE = control.ROOT / "deploy" / "skupper-version-1.yaml"
@@ -163,3 +164,26 @@ def test_services_are_shared_between_such_sites(standin, place, tmp_path):
         other.gone("services", "web")
     for pod in running:
         pod.stop()
+
+
+def test_options_that_are_not_used_are_told_once_as_events(standin, place):
+    """In the log alone where Events are not wanted."""
+    def told(ns):
+        return sorted(e["message"] for e in standin.admin.list("events", ns)["items"]
+                      if e["reason"] == "NotUsed")
+
+    quiet = Place(standin)
+    with place.controller(), quiet.controller() as other:
+        site = place.site(ingress="none", console="true", **{"router-moed": "edge"})
+        event_of(place, site, "the option console is not used: there is no console of version 1")
+        event_of(place, site, "the option router-moed is not used: it is none of version 1")
+        # What comes later is planned after them.
+        standin.admin.patch("configmaps", "skupper-site", {"metadata": {"labels": {"team": "blue"}}},
+                            place.ns)
+        standin.admin.await_object("deployments", "skupper-router", place.ns, lambda o: bool(o) and (
+            o["spec"]["template"]["metadata"]["labels"].get("team") == "blue"), 120)
+        assert len(told(place.ns)) == 2
+        quiet.site(ingress="none", console="true", **{"enable-skupper-events": "false"})
+        standin.admin.await_object("deployments", "skupper-router", quiet.ns, bool, 120)
+        assert "not used namespace=%s ConfigMap/skupper-site console" % quiet.ns in other.text()
+        assert not told(quiet.ns)
