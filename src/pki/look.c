@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <ctype.h>
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
 #include <openssl/err.h>
@@ -60,6 +61,13 @@ static void describe_key(X509 *cert, char *out, size_t size)
     }
 }
 
+// A name with blanks around it is nobody's: it would be another's without them.
+static bool is_name(const unsigned char *data, size_t len)
+{
+    return len > 0 && len < PKI_HOST_MAX && !memchr(data, '\0', len) && !isspace(data[0]) &&
+           !isspace(data[len - 1]);
+}
+
 void read_hosts(X509 *cert, struct host_set *set)
 {
     GENERAL_NAMES *names = X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
@@ -73,7 +81,7 @@ void read_hosts(X509 *cert, struct host_set *set)
                                         : (const unsigned char *)"";
         size_t len = type == GEN_DNS || type == GEN_IPADD ? (size_t)ASN1_STRING_length(value) : 0;
 
-        if (type == GEN_DNS && len > 0 && len < PKI_HOST_MAX && !memchr(data, '\0', len))
+        if (type == GEN_DNS && is_name(data, len))
             hosts_add(set, (struct str){(const char *)data, len});
         else if (type == GEN_IPADD && (len == 4 || len == 16))
             hosts_add_address(set, data, len);
