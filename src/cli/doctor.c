@@ -66,6 +66,49 @@ static struct credentials of_link(const struct cli *c, struct store *s, const js
     return k;
 }
 
+// What the Secret says that the link's proxy-configuration names.
+struct proxy {
+    char *host, *port, *username, *password;
+};
+
+static void proxy_fini(struct proxy *p)
+{
+    free(p->host);
+    free(p->port);
+    free(p->username);
+    pki_wipe(p->password);
+}
+
+// False: the link is to go through a proxy of which nothing is known, which is a step that failed.
+static bool find_proxy(struct store *s, const json_t *link, struct proxy *p,
+                       struct host_checkup *checked, json_t *steps)
+{
+    const char *name = site_text(link, "spec.settings.proxy-configuration");
+    json_t *secret = name[0] ? store_find(s, "Secret", name) : NULL;
+
+    *p = (struct proxy){0};
+    if (!name[0])
+        return true;
+    if (secret)
+        *p = (struct proxy){.host = site_secret_get(secret, "host"),
+                            .port = site_secret_get(secret, "port"),
+                            .username = site_secret_get(secret, "username"),
+                            .password = site_secret_get(secret, "password")};
+    json_decref(secret);
+    checked->proxy = (struct host_proxy){name, p->host, p->port, p->username, p->password};
+    if (p->host && p->port)
+        return true;
+    json_array_append_new(
+        steps,
+        json_pack("{s:s, s:s, s:o, s:s}", "step", "proxy", "result", "failed", "message",
+                  json_sprintf("the Secret \"%s\", which describes the HTTP proxy of this link, is "
+                               "not there, or lacks host or port",
+                               name),
+                  "next",
+                  "make it: host, port and, if the proxy asks for them, username and password"));
+    return false;
+}
+
 // Appends {"link", "result", "steps"} to `reports`; takes the steps.
 static void report(json_t *reports, const char *name, bool is_well, json_t *steps)
 {
@@ -82,21 +125,24 @@ static struct host_checkup checkup(struct cli *c, const struct credentials *k)
                                  .now = time(NULL)};
 }
 
-static void examine_link(struct cli *c, const json_t *link, const char *role,
+static void examine_link(struct cli *c, struct store *s, const json_t *link, const char *role,
                          const struct credentials *k, json_t *reports)
 {
     struct host_checkup checked = checkup(c, k);
+    struct proxy proxy;
     const json_t *endpoints = site_get(link, "spec.endpoints");
     json_t *steps = json_array(), *one;
     bool is_well = host_check_credentials(&checked, steps);
+    bool has_way = find_proxy(s, link, &proxy, &checked, steps);
     size_t i, count = 0;
 
+    is_well &= has_way;
     checked.role = role;
     json_array_foreach((json_t *)(uintptr_t)endpoints, i, one)
     {
         char port[16];
 
-        if (strcmp(site_text(one, "name"), role) != 0)
+        if (!has_way || strcmp(site_text(one, "name"), role) != 0)
             continue;
         snprintf(port, sizeof(port), "%" JSON_INTEGER_FORMAT,
                  json_integer_value(json_object_get(one, "port")));
@@ -106,7 +152,7 @@ static void examine_link(struct cli *c, const json_t *link, const char *role,
         is_well &= host_check_way(&checked, steps);
         count++;
     }
-    if (count == 0) {
+    if (has_way && count == 0) {
         is_well = false;
         json_array_append_new(
             steps,
@@ -116,6 +162,7 @@ static void examine_link(struct cli *c, const json_t *link, const char *role,
                       "edge site one called edge: issue a new token there"));
     }
     report(reports, site_text(link, "metadata.name"), is_well, steps);
+    proxy_fini(&proxy);
 }
 
 // https://host:port/path taken apart in place; false when it is none.
@@ -164,7 +211,7 @@ static int examine_grant(struct cli *c, const struct site_token *t, json_t *repo
     return EXIT_OK;
 }
 
-static int examine_token(struct cli *c, const char *role, json_t *reports)
+static int examine_token(struct cli *c, struct store *s, const char *role, json_t *reports)
 {
     const char *file = cli_text(c, "token");
     struct site_token token;
@@ -185,7 +232,7 @@ static int examine_token(struct cli *c, const char *role, json_t *reports)
         struct credentials k =
             token.links.secret ? of_secret(token.links.secret) : (struct credentials){0};
 
-        json_array_foreach(token.links.links, i, link) examine_link(c, link, role, &k, reports);
+        json_array_foreach(token.links.links, i, link) examine_link(c, s, link, role, &k, reports);
         credentials_fini(&k);
     } else {
         status = examine_grant(c, &token, reports);
@@ -207,7 +254,7 @@ static int examine_links(struct cli *c, struct store *s, const char *role, json_
         if (name && strcmp(site_text(link, "metadata.name"), name) != 0)
             continue;
         k = of_link(c, s, link);
-        examine_link(c, link, role, &k, reports);
+        examine_link(c, s, link, role, &k, reports);
         credentials_fini(&k);
     }
     json_decref(links);
@@ -278,7 +325,7 @@ int cli_run_doctor(struct cli *c, struct store *s)
         cli_problem(c, "give the name of a link or --token, not both");
         status = EXIT_INVALID;
     } else if (cli_text(c, "token")[0]) {
-        status = examine_token(c, role, reports);
+        status = examine_token(c, s, role, reports);
     } else {
         status = examine_links(c, s, role, reports);
     }

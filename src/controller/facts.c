@@ -222,10 +222,31 @@ static void read_secured(struct planning *p, const json_t *object)
                                   endpoints ? json_incref(endpoints) : json_array(), "error", ""));
 }
 
+// {"host", "port", "username"} of a Secret that describes an HTTP proxy. Its password is for the
+// agent in the pod alone.
+static void read_proxy(struct planning *p, const json_t *secret)
+{
+    static const char *const keys[] = {"host", "port", "username"};
+    json_t *fact = json_object();
+
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+        char *text = site_secret_get(secret, keys[i]);
+
+        if (text)
+            json_object_set_new(fact, keys[i], json_string(text));
+        free(text);
+    }
+    if (json_object_get(fact, "host"))
+        json_object_set(p->proxies, site_text(secret, "metadata.name"), fact);
+    json_decref(fact);
+}
+
 static void read_one(struct planning *p, const json_t *object)
 {
     char *key;
 
+    if (is_kind(object, "Secret"))
+        read_proxy(p, object);
     if (is_kind(object, "Pod")) {
         add_pod(p->pods, object);
         read_router_pod(p, object);
@@ -280,6 +301,7 @@ static void read_access_types(struct planning *p)
 void facts_read(struct planning *p)
 {
     p->pods = json_object();
+    p->proxies = json_object();
     p->previous = json_object();
     p->attached = json_array();
     template_read(p);
@@ -296,9 +318,9 @@ void facts_read(struct planning *p)
 
 void facts_free(struct planning *p)
 {
-    json_t *const all[] = {p->pods,    p->previous,     p->attached, p->certificates, p->config,
-                           p->network, p->access_types, p->ports,    p->taken,        p->templates,
-                           p->sizes,   p->kept,         p->contexts};
+    json_t *const all[] = {p->proxies,   p->pods,    p->previous,     p->attached, p->certificates,
+                           p->config,    p->network, p->access_types, p->ports,    p->taken,
+                           p->templates, p->sizes,   p->kept,         p->contexts};
 
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
         json_decref(all[i]);

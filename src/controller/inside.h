@@ -30,7 +30,7 @@ struct planning {
 
     // Facts for the model. The former three and `issues` grow with what each round finds out.
     json_t *ports, *secured, *trouble;
-    json_t *certificates, *pods, *attached, *taken, *network, *previous, *access_types;
+    json_t *certificates, *proxies, *pods, *attached, *taken, *network, *previous, *access_types;
     json_t *templates, *sizes; // ConfigMaps
     json_t *kept;              // {uid: true}: what these own stays as it is
     json_t *written;           // {key: true}: there is an operation on it

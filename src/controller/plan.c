@@ -279,6 +279,7 @@ static void derive(struct planning *p, const struct site_input *inputs, size_t c
         .now = p->f->now,
         .ports = p->ports,
         .certificates = p->certificates,
+        .proxies = p->proxies,
         .router_runs = p->router_runs,
         .router_problem = p->router_problem,
         .network = p->network,

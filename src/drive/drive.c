@@ -34,6 +34,7 @@ static const struct {
 } types[] = {
     {"router", "router"},
     {"sslProfile", "sslProfile"},
+    {"proxyProfile", "proxyProfile"},
     {"connector", "connector"},
     {"listener", "listener"},
     {"router.config.address", "address"},

@@ -23,6 +23,7 @@ struct exam {
     const struct host_checkup *c;
     json_t *steps;
     char *endpoint;      // "inter-router west.example.org:55671"
+    const char *port;    // that is connected to
     const char *address; // of the place that is looked at; NULL: none
     bool is_well;
 };
@@ -411,21 +412,46 @@ static struct net_probe *check_port(struct exam *e, const struct net_found *plac
     int err = net_probe_connect(place, e->c->timeout_ms, &p, &why);
 
     if (err == 0)
-        well(e, "port", "port %s is open", e->c->port);
+        well(e, "port", "port %s is open", e->port);
     else if (err == ERR_CLOSED)
         ill(e, "port",
-            "is the site there running (\"skupper site status\"), and does it accept links at this "
-            "port?",
+            e->c->proxy.host
+                ? "is the proxy running, and are host and port in its Secret right?"
+                : "is the site there running (\"skupper site status\"), and does it accept links "
+                  "at this port?",
             "port %s is refused: the machine is there, but nothing listens, or a firewall says so",
-            e->c->port);
+            e->port);
     else if (err == ERR_AGAIN)
         ill(e, "port", "let the port through in the firewalls on the way, or is the machine off?",
-            "no answer from port %s in %u.%u s: something on the way swallows it", e->c->port,
+            "no answer from port %s in %u.%u s: something on the way swallows it", e->port,
             e->c->timeout_ms / 1000, e->c->timeout_ms % 1000 / 100);
     else
-        ill(e, "port", "look at the network between here and there", "port %s: %s", e->c->port,
+        ill(e, "port", "look at the network between here and there", "port %s: %s", e->port,
             why.text);
     return p;
+}
+
+static bool check_proxy(struct exam *e, struct net_probe *p)
+{
+    const struct host_proxy *to = &e->c->proxy;
+    struct net_proxy_opts opts = {.name = to->name,
+                                  .host = to->host,
+                                  .port = to->port,
+                                  .username = to->username,
+                                  .password = to->password};
+    struct why why = {""};
+
+    if (!to->host)
+        return true;
+    if (net_probe_tunnel(p, &opts, e->c->host, e->c->port, &why) == 0) {
+        well(e, "proxy", "it lets us through to %.100s:%s", e->c->host, e->c->port);
+        return true;
+    }
+    ill(e, "proxy",
+        "correct the Secret that spec.settings.proxy-configuration of the link names, or ask "
+        "whoever runs the proxy",
+        "%s", why.text);
+    return false;
 }
 
 static bool check_tls(struct exam *e, struct net_probe *p)
@@ -454,7 +480,8 @@ static void check_place(struct exam *e, const struct net_found *place)
     char *chain = NULL;
 
     e->address = place->text;
-    if (check_route(e, place) && (p = check_port(e, place)) != NULL && check_tls(e, p)) {
+    if (check_route(e, place) && (p = check_port(e, place)) != NULL && check_proxy(e, p) &&
+        check_tls(e, p)) {
         chain = net_probe_chain(p);
         if (chain)
             check_certificate(e, chain);
@@ -469,10 +496,12 @@ static void check_place(struct exam *e, const struct net_found *place)
 
 bool host_check_way(const struct host_checkup *c, json_t *steps)
 {
-    struct exam e = {.c = c, .steps = steps, .is_well = true};
+    const char *host = c->proxy.host ? c->proxy.host : c->host;
+    struct exam e = {
+        .c = c, .steps = steps, .port = c->proxy.host ? c->proxy.port : c->port, .is_well = true};
     struct net_found *places = NULL;
     struct why why = {""};
-    int count = net_probe_resolve(c->host, c->port, &places, &why);
+    int count = net_probe_resolve(host, e.port, &places, &why);
 
     signal(SIGPIPE, SIG_IGN);
     e.endpoint = str_fmt("%s %s:%s", c->role, c->host, c->port);
@@ -480,9 +509,10 @@ bool host_check_way(const struct host_checkup *c, json_t *steps)
         ill(&e, "name",
             "\"getent hosts <name>\" asks the same: is the name right, and does the DNS of this "
             "machine know it?",
-            "\"%.100s\" has no address: %s", c->host, why.text);
+            "\"%.100s\" has no address: %s", host, why.text);
     else
-        well(&e, "name", "%.100s has %d address%s", c->host, count, count == 1 ? "" : "es");
+        well(&e, "name", "%s%.100s has %d address%s", c->proxy.host ? "the proxy " : "", host,
+             count, count == 1 ? "" : "es");
     for (int i = 0; i < count; i++)
         check_place(&e, &places[i]);
     free(places);

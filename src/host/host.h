@@ -260,6 +260,9 @@ int host_render(const struct host_paths *paths, const char *version,
 struct host_checkup {
     const char *role; // "inter-router", "edge", or "grant" for a server of tokens
     const char *host, *port;
+    struct host_proxy { // an HTTP proxy on the way; without a host: none
+        const char *name, *host, *port, *username, *password;
+    } proxy;
     const char *ca, *cert, *key; // PEM; without cert and key nothing is shown to the peer
     uint32_t timeout_ms;         // for each step
     int64_t now;                 // seconds since the epoch
@@ -269,7 +272,7 @@ struct host_checkup {
 // What this side has: do key and certificate belong together, are they valid, of the CA?
 bool host_check_credentials(const struct host_checkup *c, json_t *steps);
 // The way there and what answers: name, and for each address route, port, tls, certificate, clock,
-// accepted, protocol.
+// accepted, protocol. With a proxy the first three are those to it, and a step more is its answer.
 bool host_check_way(const struct host_checkup *c, json_t *steps);
 
 // ----------------------------------------------------------------------------------------- agent

@@ -162,6 +162,10 @@ int output_resources(const struct host_paths *paths, const json_t *before, const
                      struct why *why);
 // runtime/router/skrouterd.json.
 int output_router(const struct host_paths *paths, const json_t *config, struct why *why);
+// runtime/proxies: the passwords that proxyProfiles of the router's configuration name, from the
+// Secrets of the input; others are removed.
+int output_proxies(const struct host_paths *paths, const json_t *config,
+                   const struct site_input *inputs, size_t count, struct why *why);
 // runtime/links: static links with their certificates filled in.
 int output_links(const struct host_paths *paths, const json_t *links, struct why *why);
 

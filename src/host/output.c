@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "host/inside.h"
+#include "pki/pki.h"
 
 enum { LINK_MODE = 0600, SECRET_MODE = 0600, PLAIN_MODE = 0644 };
 
@@ -144,6 +145,77 @@ int output_links(const struct host_paths *paths, const json_t *links, struct why
         free(path);
     }
     host_names_free(names);
+    free(directory);
+    return err;
+}
+
+static char *password_of(const struct site_input *inputs, size_t count, const char *name)
+{
+    for (size_t i = 0; i < count; i++) {
+        const json_t *secret = inputs[i].value;
+
+        if (strcmp(site_text(secret, "kind"), "Secret") == 0 &&
+            strcmp(site_text(secret, "metadata.name"), name) == 0)
+            return site_secret_get(secret, "password");
+    }
+    return NULL;
+}
+
+static int write_password(const char *directory, const char *name, struct str password,
+                          struct why *why)
+{
+    char *folder = str_fmt("%s/%s", directory, name), *path = str_fmt("%s/password.txt", folder);
+    int err = host_make_directory(folder, why);
+
+    if (!err)
+        err = host_put(path, password, SECRET_MODE, why);
+    free(folder);
+    free(path);
+    return err;
+}
+
+static int remove_proxies(const char *directory, const json_t *wanted, struct why *why)
+{
+    char **names = host_list(directory, NULL);
+    int err = 0;
+
+    for (size_t i = 0; !err && names[i]; i++) {
+        char *path = str_fmt("%s/%s", directory, names[i]);
+
+        if (!json_object_get(wanted, names[i]))
+            err = host_remove(path, why);
+        free(path);
+    }
+    host_names_free(names);
+    return err;
+}
+
+int output_proxies(const struct host_paths *paths, const json_t *config,
+                   const struct site_input *inputs, size_t count, struct why *why)
+{
+    char *directory = host_path(paths, "runtime/proxies");
+    json_t *wanted = json_object(), *pair;
+    size_t i;
+    int err = 0;
+
+    json_array_foreach((json_t *)(uintptr_t)config, i, pair)
+    {
+        const json_t *attrs = json_array_get(pair, 1);
+        const char *name = site_text(attrs, "name");
+        char *password;
+
+        if (strcmp(json_string_value(json_array_get(pair, 0)), "proxyProfile") != 0 ||
+            !json_object_get(attrs, "password"))
+            continue;
+        json_object_set_new(wanted, name, json_true());
+        password = password_of(inputs, count, name);
+        if (!err && password)
+            err = write_password(directory, name, str_of(password), why);
+        pki_wipe(password);
+    }
+    if (!err)
+        err = remove_proxies(directory, wanted, why);
+    json_decref(wanted);
     free(directory);
     return err;
 }

@@ -24,7 +24,7 @@ int render_make_directories(const struct host_paths *p, struct why *why)
     static const char *const names[] = {"input/resources", "input/certs",       "input/issuers",
                                         "runtime/router",  "runtime/resources", "runtime/certs",
                                         "runtime/issuers", "runtime/links",     "runtime/shared",
-                                        "internal/pids"};
+                                        "runtime/proxies", "internal/pids"};
     int err = 0;
 
     for (size_t i = 0; !err && i < sizeof(names) / sizeof(names[0]); i++) {
@@ -165,6 +165,7 @@ void render(struct render *r, const struct render_live *live)
 {
     struct site_input *list;
     struct render_inputs in = {.count = input_list(&r->input, &list)};
+    struct why why;
     bool again = true;
 
     in.list = list;
@@ -177,6 +178,8 @@ void render(struct render *r, const struct render_live *live)
         again |= ensure_certificates(r, &in, live);
         again |= live && live->settle(live->user, &in);
     }
+    if (output_proxies(r->paths, r->wanted.router, list, in.count, &why) < 0)
+        log_write(LOG_AGENT, LOG_ERROR, "%s", why.text);
     free(list);
 }
 

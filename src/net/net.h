@@ -358,6 +358,11 @@ struct net_probe;
 int net_probe_connect(const struct net_found *place, uint32_t timeout_ms, struct net_probe **out,
                       struct why *why);
 void net_probe_free(struct net_probe *p); // NULL is fine
+// What is connected to is an HTTP proxy: it is asked for a tunnel, which what follows goes through.
+// ERR_INVALID: the profile or its password cannot be used; ERR_CLOSED: refused; ERR_DECODE or
+// ERR_LIMIT: what answers is no proxy; ERR_AGAIN: no answer in time. With words.
+int net_probe_tunnel(struct net_probe *p, const struct net_proxy_opts *proxy, const char *host,
+                     const char *port, struct why *why);
 struct net_probe_tls {
     const char *host;       // told to the peer if it is a name
     const char *cert, *key; // PEM text to show; NULL: nothing

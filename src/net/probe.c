@@ -153,6 +153,68 @@ void net_probe_free(struct net_probe *p)
     free(p);
 }
 
+// ----------------------------------------------------------------------------------------- tunnel
+
+static int tell_proxy(struct net_probe *p, const struct tunnel *t, struct mono until,
+                      struct why *why)
+{
+    size_t sent = 0;
+
+    while (sent < t->request_len) {
+        ssize_t n = send(p->fd, t->request + sent, t->request_len - sent, MSG_NOSIGNAL);
+
+        if (n > 0)
+            sent += (size_t)n;
+        else if (errno != EAGAIN || !await(p->fd, POLLOUT, until)) {
+            tunnel_cut(t, why);
+            return ERR_CLOSED;
+        }
+    }
+    return 0;
+}
+
+static int hear_proxy(struct net_probe *p, struct tunnel *t, struct mono until, struct why *why)
+{
+    int result = ERR_AGAIN;
+
+    while (result == ERR_AGAIN) {
+        uint8_t data[2048];
+        ssize_t n;
+
+        if (!await(p->fd, POLLIN, until)) {
+            tunnel_late(t, why);
+            return ERR_AGAIN;
+        }
+        n = recv(p->fd, data, sizeof(data), MSG_PEEK);
+        if (n > 0)
+            n = recv(p->fd, data, tunnel_feed(t, data, (size_t)n, &result, why), 0);
+        if (n <= 0) {
+            tunnel_cut(t, why);
+            return ERR_CLOSED;
+        }
+    }
+    return result;
+}
+
+int net_probe_tunnel(struct net_probe *p, const struct net_proxy_opts *opts, const char *host,
+                     const char *port, struct why *why)
+{
+    struct mono until = mono_add_ms(mono_now(), p->timeout_ms);
+    struct net_proxy *proxy = NULL;
+    struct tunnel t = {0};
+    int err = net_proxy_new(opts, &proxy, why);
+
+    if (!err)
+        err = tunnel_init(&t, proxy, host, port, why);
+    if (!err)
+        err = tell_proxy(p, &t, until, why);
+    if (!err)
+        err = hear_proxy(p, &t, until, why);
+    tunnel_fini(&t);
+    net_proxy_unref(proxy);
+    return err;
+}
+
 // -------------------------------------------------------------------------------------------- TLS
 
 static int asked(SSL *ssl, void *user)

@@ -320,11 +320,15 @@ static bool is_waiting(const json_t *pair, const json_t *waiting)
 // What an entity that stays as it is refers to stays too.
 static void keep_profile(json_t *out, const json_t *pair, const json_t *applied)
 {
-    const char *profile = site_text(attributes_of(pair), "sslProfile");
-    json_t *kept = profile[0] ? find(applied, "sslProfile", profile) : NULL;
+    static const char *const types[] = {"sslProfile", "proxyProfile"};
 
-    if (kept && !find(out, "sslProfile", profile))
-        json_array_append(out, kept);
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+        const char *profile = site_text(attributes_of(pair), types[i]);
+        json_t *kept = profile[0] ? find(applied, types[i], profile) : NULL;
+
+        if (kept && !find(out, types[i], profile))
+            json_array_append(out, kept);
+    }
 }
 
 // An address of a listener that is left out has nothing to stand in.

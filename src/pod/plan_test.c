@@ -208,6 +208,12 @@ TEST(a_connection_that_works_stays_while_its_new_certificate_is_missing)
                  "[[\"sslProfile\", {\"name\": \"old\"}],"
                  " [\"connector\", {\"name\": \"a\", \"host\": \"now\", \"sslProfile\": \"old\"}]]",
                  "{\"p\": \"no\"}", "connector/a:now sslProfile/old:");
+    check_wanted(
+        "[[\"proxyProfile\", {\"name\": \"p\", \"host\": \"new\"}],"
+        " [\"connector\", {\"name\": \"a\", \"proxyProfile\": \"p\"}]]",
+        "[[\"proxyProfile\", {\"name\": \"old\"}],"
+        " [\"connector\", {\"name\": \"a\", \"host\": \"now\", \"proxyProfile\": \"old\"}]]",
+        "{\"proxyProfile/p\": \"no\"}", "connector/a:now proxyProfile/old:");
     check_wanted("[[\"sslProfile\", {\"name\": \"p\", \"host\": \"new\"}],"
                  " [\"connector\", {\"name\": \"a\", \"sslProfile\": \"p\"}]]",
                  "[[\"sslProfile\", {\"name\": \"p\", \"host\": \"now\"}],"

@@ -7,7 +7,8 @@
 #include "base/mem.h"
 #include "site/site.h"
 
-enum { IS_UPDATABLE = 1 };
+// IS_UNTOLD: a secret, which a live router does not tell; it goes along with what is updated.
+enum { IS_UPDATABLE = 1, IS_UNTOLD = 2 };
 
 // The attributes that the model sets, with what a router takes when they are not given. Others are
 // not compared: a live router tells many more.
@@ -34,10 +35,13 @@ static const struct kind {
      ATTRIBUTES({"caCertFile", "", IS_UPDATABLE}, {"certFile", "", IS_UPDATABLE},
                 {"privateKeyFile", "", IS_UPDATABLE}, {"ordinal", "0", IS_UPDATABLE},
                 {"oldestValidOrdinal", "0", IS_UPDATABLE})},
+    {"proxyProfile", "proxyProfile", "name",
+     ATTRIBUTES({"host", "", IS_UPDATABLE}, {"port", "", IS_UPDATABLE},
+                {"username", "", IS_UPDATABLE}, {"password", "", IS_UNTOLD})},
     {"connector", "connector", "name",
      ATTRIBUTES({"role", "normal", 0}, {"host", "127.0.0.1", 0}, {"port", "amqp", 0},
                 {"alternates", "", 0}, {"cost", "1", 0}, {"sslProfile", "", 0},
-                {"verifyHostname", "true", 0})},
+                {"proxyProfile", "", 0}, {"verifyHostname", "true", 0})},
     {"listener", "listener", "name",
      ATTRIBUTES({"role", "normal", 0}, {"host", "", 0}, {"port", "amqp", 0}, {"cost", "1", 0},
                 {"sslProfile", "", 0}, {"saslMechanisms", "", 0}, {"authenticatePeer", "false", 0},
@@ -57,6 +61,7 @@ static const struct kind {
 };
 enum {
     SSL_PROFILE,
+    PROXY_PROFILE,
     CONNECTOR,
     LISTENER,
     ADDRESS,
@@ -157,7 +162,7 @@ static bool differs(int kind, const json_t *from, const json_t *to, bool *is_upd
 
     *is_update = true;
     for (const struct attribute *a = kinds[kind].attributes; a->name; a++) {
-        if (is_same(a, from, to))
+        if (a->flags & IS_UNTOLD || is_same(a, from, to))
             continue;
         any = true;
         *is_update &= (a->flags & IS_UPDATABLE) != 0;
@@ -240,7 +245,7 @@ static json_t *changes(int kind, const json_t *from, const json_t *to)
     for (const struct attribute *a = kinds[kind].attributes; a->name; a++) {
         json_t *v = json_object_get(to, a->name);
 
-        if (is_same(a, from, to))
+        if (!(a->flags & IS_UNTOLD) && is_same(a, from, to))
             continue;
         if (v)
             json_object_set(out, a->name, v);
@@ -313,6 +318,8 @@ static void find_operations(struct difference *d)
     find_replaced(d);
     create_some(d, SSL_PROFILE);
     update_some(d, SSL_PROFILE);
+    create_some(d, PROXY_PROFILE);
+    update_some(d, PROXY_PROFILE);
     create_some(d, ADDRESS);
     remove_some(d, LISTENER_ADDRESS);
     remove_some(d, TCP_CONNECTOR);
@@ -326,6 +333,7 @@ static void find_operations(struct difference *d)
     for (size_t i = 0; i < sizeof(links) / sizeof(links[0]); i++)
         create_some(d, links[i]);
     update_logs(d);
+    remove_some(d, PROXY_PROFILE);
     remove_some(d, SSL_PROFILE);
 }
 

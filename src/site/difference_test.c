@@ -83,6 +83,32 @@ TEST(what_can_be_changed_in_place_is_updated)
                 "UPDATE log DEFAULT; UPDATE log ROUTER");
 }
 
+// A live router does not tell it.
+TEST(the_password_of_a_proxy_goes_along_and_is_not_compared)
+{
+    json_t *from = json_of("[['proxyProfile', {'name': 'p', 'host': 'h', 'port': 1}]]");
+    json_t *to = json_of("[['proxyProfile', {'name': 'p', 'host': 'h', 'port': '1', 'username': "
+                         "'u', 'password': 'file:x'}]]");
+    bool restart;
+    json_t *ops = site_config_difference(from, to, &restart);
+
+    CHECK_JSON(ops, "[{'operation': 'UPDATE', 'type': 'io.skupper.router.proxyProfile', 'name': "
+                    "'p', 'attributes': {'username': 'u', 'password': 'file:x'}}]");
+    json_decref(ops);
+    json_decref(from);
+    json_decref(to);
+    CHECK_STEPS("[['proxyProfile', {'name': 'p', 'host': 'h', 'port': '1', 'username': 'u'}]]",
+                "[['proxyProfile', {'name': 'p', 'host': 'h', 'port': 1, 'username': 'u', "
+                "'password': 'x'}]]",
+                "");
+    CHECK_STEPS("[['proxyProfile', {'name': 'o'}], ['connector', {'name': 'c', 'proxyProfile': "
+                "'o'}]]",
+                "[['proxyProfile', {'name': 'p'}], ['connector', {'name': 'c', 'proxyProfile': "
+                "'p'}]]",
+                "CREATE proxyProfile p; DELETE connector c; CREATE connector c; DELETE "
+                "proxyProfile o");
+}
+
 TEST(only_what_changed_is_in_an_update)
 {
     json_t *from = json_of("[['sslProfile', {'name': 'p', 'certFile': 'f', 'ordinal': 1, "
@@ -162,7 +188,9 @@ TEST(another_id_or_mode_needs_a_restart)
 }
 
 TEST_MAIN(CASE(equal_configurations_need_nothing), CASE(an_edit_touches_nothing_else),
-          CASE(what_can_be_changed_in_place_is_updated), CASE(only_what_changed_is_in_an_update),
+          CASE(what_can_be_changed_in_place_is_updated),
+          CASE(the_password_of_a_proxy_goes_along_and_is_not_compared),
+          CASE(only_what_changed_is_in_an_update),
           CASE(profiles_come_before_and_go_after_their_users),
           CASE(the_addresses_of_a_listener_go_and_come_with_it),
           CASE(what_the_model_never_makes_is_left_alone), CASE(another_id_or_mode_needs_a_restart))

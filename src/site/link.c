@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Link: a connector of the router. AccessGrant and AccessToken, as far as they are resources.
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "site/inside.h"
@@ -46,7 +47,7 @@ static char *alternates_of(const struct thing *t, const char *role)
 }
 
 static void put_connector(struct model *m, const struct thing *t, const char *role,
-                          const json_t *endpoint, const char *profile)
+                          const json_t *endpoint, const char *profile, const char *proxy)
 {
     json_t *attrs = model_entity(m, ENTITY_CONNECTOR, t->name);
     int64_t cost = spec_int(t, "cost", 1);
@@ -60,7 +61,70 @@ static void put_connector(struct model *m, const struct thing *t, const char *ro
     json_object_set_new(attrs, "cost", json_integer(cost > INT32_MAX ? INT32_MAX : cost));
     put_text(attrs, "alternates", alternates); // not there for a router that knows none
     put_text(attrs, "sslProfile", profile);
+    put_text(attrs, "proxyProfile", proxy);
     free(alternates);
+}
+
+// What the Secret of a proxy says; the caller frees. NULL: nothing.
+static char *proxy_text(const struct model *m, const char *name, const char *key)
+{
+    const struct thing *secret = m->is_in_cluster ? NULL : model_find(m, "Secret", name);
+    const json_t *fact = json_object_get(m->facts->proxies, name);
+
+    return secret ? site_secret_get(secret->value, key)
+           : fact ? xstrdup(site_text(fact, key))
+                  : NULL;
+}
+
+// Why the Secret cannot be used; NULL: it can.
+static const char *proxy_trouble(const char *host, const char *port, const char *username,
+                                 const char *password, bool is_in_cluster)
+{
+    int64_t number;
+
+    if (!host && !port && !username)
+        return "is not there, or says nothing of a proxy; it needs the keys host and port";
+    if (!host || !host[0] || !port || !port[0])
+        return "needs the keys host and port of the proxy";
+    if (!site_number(str_of(port), 1, UINT16_MAX, &number))
+        return "has a port that is no number from 1 to 65535";
+    // In a cluster the agent in the pod reads the password, and tells.
+    if (!is_in_cluster && username && username[0] && !(password && password[0]))
+        return "has a username and no password";
+    return NULL;
+}
+
+// The profile of the HTTP proxy that a Secret of this name describes. False: it cannot be used.
+static bool use_proxy(struct model *m, struct thing *t, const char *name)
+{
+    char *host = proxy_text(m, name, "host"), *port = proxy_text(m, name, "port");
+    char *username = proxy_text(m, name, "username"), *password = proxy_text(m, name, "password");
+    const char *trouble = proxy_trouble(host, port, username, password, m->is_in_cluster);
+    char *folder = m->is_in_cluster
+                       ? xstrdup("/etc/skupper-router-proxies")
+                       : str_fmt("%s/runtime/proxies", m->facts->base ? m->facts->base : "");
+    json_t *attrs;
+
+    if (trouble) {
+        cond_error(t, "Configured", "spec.settings.proxy-configuration: the Secret \"%s\" %s", name,
+                   trouble);
+    } else {
+        attrs = model_entity(m, ENTITY_PROXY_PROFILE, name);
+        json_object_set_new(attrs, "host", json_string(host));
+        json_object_set_new(attrs, "port", json_string(port));
+        put_text(attrs, "username", username);
+        if (username && username[0])
+            json_object_set_new(attrs, "password",
+                                json_sprintf("file:%s/%s/password.txt", folder, name));
+    }
+    free(folder);
+    free(host);
+    free(port);
+    free(username);
+    if (password)
+        explicit_bzero(password, strlen(password));
+    free(password);
+    return !trouble;
 }
 
 // Wants the Secret's keys as the files of `profile`. False: it is not there, or not whole.
@@ -126,16 +190,11 @@ void link_apply(struct model *m, struct thing *t)
     const char *role = m->is_edge ? "edge" : "inter-router";
     const json_t *endpoint = endpoint_for(t, role);
     const char *credentials = spec_text(t, "tlsCredentials"), *trouble;
+    const char *proxy = site_text(t->spec, "settings.proxy-configuration");
     char *profile = str_fmt("%s%s", credentials, credentials[0] ? "-profile" : "");
     bool is_ok = true;
 
-    if (site_text(t->spec, "settings.proxy-configuration")[0]) {
-        cond_error(t, "Configured",
-                   "spec.settings.proxy-configuration: links through an HTTP proxy are not "
-                   "supported on platform %s",
-                   m->facts->platform->name);
-        is_ok = false;
-    } else if (!endpoint) {
+    if (!endpoint) {
         cond_error(t, "Configured",
                    "spec.endpoints: none is named \"%s\", which is the kind of link that this site "
                    "makes",
@@ -145,9 +204,13 @@ void link_apply(struct model *m, struct thing *t)
         is_ok = want_credentials(m, t, credentials, profile) &&
                 profile_use(m, t, "Configured", profile, profile, PROFILE_WHOLE);
     }
+    if (is_ok && proxy[0])
+        is_ok = use_proxy(m, t, proxy);
     if (is_ok) {
-        put_connector(m, t, role, endpoint, profile);
-        trouble = entity_trouble(m, "connector", t->name);
+        put_connector(m, t, role, endpoint, profile, proxy);
+        trouble = proxy[0] ? entity_trouble(m, "proxyProfile", proxy) : NULL;
+        if (!trouble)
+            trouble = entity_trouble(m, "connector", t->name);
         if (trouble)
             cond_error(t, "Configured", "%s", trouble);
         else if (!cond_is_set(t, "Configured"))

@@ -20,8 +20,8 @@
 #include "site/inside.h"
 
 static const char *const entity_names[ENTITY_COUNT] = {
-    "router",       "sslProfile",  "connector",       "listener", "address",
-    "tcpConnector", "tcpListener", "listenerAddress", "log",      "site"};
+    "router",       "sslProfile",  "proxyProfile",    "connector", "listener", "address",
+    "tcpConnector", "tcpListener", "listenerAddress", "log",       "site"};
 
 // ------------------------------------------------------------------------------------- small help
 

@@ -441,8 +441,8 @@ TEST(a_link_says_what_it_lacks)
                  "Error spec.endpoints: none is named \"inter-router\", which is the kind of link "
                  "that this site makes");
     CHECK_STATUS(&d, "Link/b", NULL,
-                 "Error spec.settings.proxy-configuration: links through an HTTP proxy are not "
-                 "supported on platform linux");
+                 "Error spec.settings.proxy-configuration: the Secret \"p\" is not there, or says "
+                 "nothing of a proxy; it needs the keys host and port");
     CHECK_STATUS(&d, "Link/c", NULL, "Error TLS credentials secret \"half\" has no tls.key");
     CHECK_JSON(desk_entity(&d, "connector", "plain"),
                "{'name': 'plain', 'role': 'inter-router', 'host': 'h', 'port': '1', 'cost': 1}");

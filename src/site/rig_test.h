@@ -98,6 +98,7 @@ static inline void desk_derive(struct desk *d)
     f->hosts = json_object_get(d->known, "hosts");
     f->ports = json_object_get(d->known, "ports");
     f->certificates = json_object_get(d->known, "certificates");
+    f->proxies = json_object_get(d->known, "proxies");
     f->entities = json_object_get(d->known, "entities");
     f->network = json_object_get(d->known, "network");
     f->shared = json_object_get(d->known, "shared");

@@ -159,7 +159,8 @@ struct site_facts {
     const char *version;       // of this product, for others to see
     const char *site_id;       // a UUID, the same for as long as the site exists
     const char *router_suffix; // the router's id is <site>-<suffix>
-    // Certificates are at <base>/runtime/certs/<name>/; in a cluster at <base>/<profile>/.
+    // Certificates are at <base>/runtime/certs/<name>/; in a cluster at <base>/<profile>/. A
+    // proxy's password is at <base>/runtime/proxies/<Secret>/password.txt, put there by the shell.
     const char *base;
     int64_t now; // seconds since the epoch
 
@@ -176,6 +177,8 @@ struct site_facts {
     // "lacks_ca": false}}. `ordinal` grows with each change of the content. `error` says why there
     // is none, or why an older or another one goes on that is not what was asked for.
     const json_t *certificates;
+    // In a cluster, what its Secrets say of HTTP proxies: {name: {"host", "port", "username"}}.
+    const json_t *proxies;
     bool router_runs;
     const char *router_problem; // why not, in words; NULL or "": nobody knows
     // What the router says of an entity: {"tcpListener/listener/db": {"operStatus": "down",

@@ -14,6 +14,7 @@ import pytest
 import sites as s
 import yaml
 from harness import PEER, Management, Router, free_port, wait_port
+from proxy import Proxy
 
 
 @pytest.fixture
@@ -244,3 +245,53 @@ def test_a_router_is_asked_and_forgets_it(home, papers, tmp_path, program):
         assert [n["id"] for n in management.query("router.node")] == ["asked"]
     finally:
         router.stop()
+
+
+
+def proxy_secret(proxy, password):
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "out"},
+            "type": "kubernetes.io/basic-auth", "stringData": {
+                "host": "127.0.0.1", "port": str(proxy.port), "username": "user",
+                "password": password}}
+
+
+def test_a_link_through_a_proxy(home):
+    """The site's router goes through it, and so does the doctor, who says what the proxy says."""
+    with Proxy(credentials="user:s3cret-W0rd") as proxy:
+        west = home.site("west", "--enable-link-access")
+        east = home.site("east")
+        credentials, link = yaml.safe_load_all(west.run("link", "generate", "--host", "127.0.0.1"))
+        link["spec"]["settings"] = {"proxy-configuration": "out"}
+        name = link["metadata"]["name"]
+
+        def apply(*documents):
+            east.apply(yaml.safe_dump_all(documents))
+
+        def wait_link(words):
+            s.until(words, lambda: words in east.run("link", "status", name, "-o", "json"))
+
+        apply(credentials, link)
+        wait_link('the Secret \\"out\\" is not there')
+        assert list(failures(home, "-n", "east", name)) == ["proxy"]
+        apply(proxy_secret(proxy, "wrong-W0rd"))
+        wait_link("it refuses the credentials")
+        found = failures(home, "-n", "east", name)
+        assert list(found) == ["proxy"] and "it refuses the credentials" in found["proxy"]
+        apply(proxy_secret(proxy, "s3cret-W0rd"))
+        s.until("the link is up", lambda: "OK" in east.run("link", "status"))
+        text = east.run("link", "doctor", name)
+        assert "the proxy 127.0.0.1 has 1 address" in text and text.endswith("All is well.\n"), text
+        assert "it lets us through to 127.0.0.1:" in text
+
+        # What goes with the link: the file that the router reads, which nobody else may.
+        password = east.root / "runtime" / "proxies" / "out" / "password.txt"
+        assert password.read_text() == "s3cret-W0rd" and password.stat().st_mode & 0o77 == 0
+        told = [east.log("agent"), east.log("router"), west.log("router"),
+                (east.root / "runtime" / "router" / "skrouterd.json").read_text()]
+        assert not [one for one in told if "W0rd" in one]
+        del link["spec"]["settings"]
+        apply(link)
+        s.until("the password is gone", lambda: not password.exists())
+        s.until("the link is up again", lambda: "OK" in east.run("link", "status"))
+        proxy.close()
+        assert "OK" in east.run("link", "status")

@@ -127,6 +127,7 @@ class Pod:
     def environment(self, **more):
         return {"PATH": os.environ["PATH"], "KUBECONFIG": self.site.kubeconfig,
                 "SKUPPER_CONFIG_DIR": str(self.folder), "SKUPPER_ROUTER_CONFIG": self.group,
+                "SKUPPER_PROXY_DIR": str(self.folder / "proxies"),
                 "HOSTNAME": self.name, "SKUPPER_SITE_ID": self.site.id, **more}
 
     def init(self, wait_for_end=True, **more):
@@ -162,7 +163,6 @@ class Pod:
                                  SKUPPER_HEALTH_PORT=str(self.health),
                                  SKUPPER_METRICS_ADDRESS="127.0.0.1:%d" % self.metrics,
                                  SKUPPER_SITE_NAME=self.site.namespace,
-                                 SKUPPER_PROXY_DIR=str(self.folder / "proxies"),
                                  SKUPPER_ROUTER_DEPLOYMENT=self.group, **more))
         self.agent.log = Lines(self.agent.stdout)
 

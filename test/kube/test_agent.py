@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The agent beside a router in its pod."""
 
+import base64
 import json
 import signal
 import stat
@@ -8,6 +9,8 @@ import stat
 import pytest
 
 from pods import PEER, Site, TIMEOUT, free_port, wait
+from harness import Router, inter_router
+from proxy import Proxy
 from services import Server, connect, echo
 
 RESIDENT_MAX_KIB = 10 * 1024
@@ -277,6 +280,40 @@ def test_a_certificate_is_rotated_with_its_revision(site, pod):
 
 
 # ----------------------------------------------------------------------------------------- trouble
+
+
+def test_a_link_goes_through_a_proxy_once_its_password_is_there(site, pod, tmp_path):
+    def secret(password):
+        data = {"password": base64.b64encode(password.encode()).decode()}
+        body = {"metadata": {"name": "out"}, "type": "kubernetes.io/basic-auth", "data": data}
+        if site.admin.find("secrets", "out", site.namespace):
+            site.admin.patch("secrets", "out", body, site.namespace)
+        else:
+            site.admin.create("secrets", body, site.namespace)
+
+    port, path = free_port(), pod.folder / "proxies" / "out" / "password.txt"
+    other = Router(tmp_path, "other", entities=[inter_router(port)])
+    with Proxy(credentials="u:s3cret-W0rd") as proxy:
+        proxy.names["far.invalid:55671"] = port
+        pod.configure()
+        pod.start()
+        pod.configure(proxy.profile(username="u", password="file:%s" % path),
+                      ["connector", {"name": "east", "host": "far.invalid", "port": "55671",
+                                     "role": "inter-router", "proxyProfile": "out"}])
+        pod.agent.log.wait("Secret out has no password for the proxy")
+        assert pod.names("connector") == {}
+        secret("wrong-W0rd")
+        wait(lambda: "refuses the credentials" in (pod.names("connector").get("east") or {}).get(
+            "connectionMsg", ""), lambda: pod.names("connector"))
+        secret("s3cret-W0rd")
+        wait(lambda: pod.names("connector")["east"]["connectionStatus"] == "SUCCESS",
+             lambda: pod.names("connector"))
+        assert path.read_text() == "s3cret-W0rd" and stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert not [x for x in pod.agent.log.lines + pod.router.log.lines if "W0rd" in x]
+        pod.configure()
+        pod.wait_names("proxyProfile")
+        wait(lambda: not path.exists(), "the password to go")
+    assert other.stop() == 0
 
 
 def test_an_agent_that_was_killed_finds_its_way(pod, service):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The controller: what a namespace's resources become, and how much is written for it."""
 
+import base64
 import time
 import uuid
 
@@ -109,6 +110,36 @@ def test_a_link_waits_for_a_secret_that_is_whole(home):
         a.patch("secrets", "east", {"data": {"tls.key": "eA=="}}, ns)
         site.await_condition("links", "east", "Configured", "True")
         assert ("connector", "east") in site.config()
+
+
+def encoded(**texts):
+    return {k: base64.b64encode(v.encode()).decode() for k, v in texts.items()}
+
+
+def test_a_link_goes_through_the_proxy_of_its_secret(home):
+    site = Site(home)
+    a, ns = site.admin, site.ns
+    site.create("links", "Link", "east", settings={"proxy-configuration": "out"}, endpoints=[
+        {"name": "inter-router", "host": "192.0.2.1", "port": "55671"}])
+    with Controller(home):
+        site.await_condition("links", "east", "Configured", "False",
+                             'spec.settings.proxy-configuration: the Secret "out" is not there, or '
+                             'says nothing of a proxy; it needs the keys host and port')
+        assert ("connector", "east") not in site.config()
+        a.create("secrets", {"metadata": {"name": "out"}, "type": "kubernetes.io/basic-auth",
+                             "data": encoded(host="proxy.example.org", port="3128", username="u",
+                                             password="s3cret-W0rd")}, ns)
+        site.await_condition("links", "east", "Configured", "True")
+        assert site.config()["connector", "east"]["proxyProfile"] == "out"
+        assert site.config()["proxyProfile", "out"] == {
+            "name": "out", "host": "proxy.example.org", "port": "3128", "username": "u",
+            "password": "file:/etc/skupper-router-proxies/out/password.txt"}
+        a.patch("secrets", "out", {"data": encoded(port="8080")}, ns)
+        site.await_config(lambda c: c["proxyProfile", "out"]["port"] == "8080")
+        assert "s3cret-W0rd" not in str(site.config())
+        a.delete("secrets", "out", ns)
+        site.await_config(lambda c: ("proxyProfile", "out") not in c and
+                          ("connector", "east") not in c)
 
 
 def test_the_api_server_goes_and_comes(standin):
