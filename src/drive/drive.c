@@ -326,11 +326,15 @@ static void note_applied(struct drive *r, const json_t *operation, const char *k
     size_t at = known ? (size_t)json_integer_value(known) : json_array_size(r->applied);
 
     if (strcmp(verb, "CREATE") == 0)
-        place(r, at, json_pack("[s, o]", type, json_deep_copy(attributes)));
+        place(r, at, json_pack("[s, O]", type, attributes));
     else if (known && strcmp(verb, "DELETE") == 0)
         displace(r, key, at);
-    else if (known)
-        json_object_update(json_array_get(json_array_get(r->applied, at), 1), attributes);
+    else if (known) {
+        json_t *both = json_copy(json_array_get(json_array_get(r->applied, at), 1));
+
+        json_object_update(both, attributes);
+        place(r, at, json_pack("[s, o]", type, both));
+    }
 }
 
 // The facts of an entity, made if need be; borrowed.
@@ -771,11 +775,15 @@ void drive_free(struct drive *r)
 
 void drive_want(struct drive *r, const json_t *config)
 {
-    json_unfold(&r->wanted);
-    if (r->wanted && json_equal(r->wanted, config))
+    json_t *before = r->wanted;
+    bool is_same;
+
+    json_unfold(&before);
+    is_same = before && json_equal(before, config);
+    r->wanted = json_incref((json_t *)(uintptr_t)config);
+    json_decref(before);
+    if (is_same)
         return;
-    json_decref(r->wanted);
-    r->wanted = json_deep_copy(config);
     r->is_settled = false;
     reconcile(r, net_loop_now(r->loop));
 }

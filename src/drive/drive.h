@@ -50,8 +50,8 @@ void drive_free(struct drive *r); // NULL is fine
 void drive_set_place(struct drive *r, const struct drive_place *place);
 // Certificates have changed: connections to come use them. On error, with words, the old ones.
 int drive_reload(struct drive *r, struct why *why);
-// The configuration it shall have, as a list like that of a file; copied. Until the first call
-// nothing is changed.
+// The configuration it shall have, as a list like that of a file; kept by reference, so it is not
+// to be changed any more. Until the first call nothing is changed.
 void drive_want(struct drive *r, const json_t *config);
 // It differs in what a router reads only at its start.
 bool drive_needs_restart(const struct drive *r);

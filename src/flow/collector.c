@@ -283,7 +283,26 @@ static bool is_restart(const struct kept *k, const struct change *change)
     return false;
 }
 
-static void take_change(struct source *s, const struct change *change)
+// Takes the host out of the values of a listener, if there is room for it elsewhere.
+static void take_host(struct source *s, struct kept *k, struct change *change)
+{
+    size_t count = 0;
+
+    if (change->type != FLOW_LISTENER)
+        return;
+    for (size_t i = 0; i < change->count; i++) {
+        const struct flow_value *v = &change->values[i];
+        uint8_t before = k->host;
+
+        if (v->attr != FLOW_DESTINATION_HOST || !v->is_text || !kept_set_host(s, k, v->text))
+            change->values[count++] = *v;
+        if (k->host != before)
+            changed(s->collector);
+    }
+    change->count = count;
+}
+
+static void take_change(struct source *s, struct change *change)
 {
     struct flow_collector *c = s->collector;
     struct kept *k = kept_find(s, change->id);
@@ -317,6 +336,7 @@ static void take_change(struct source *s, const struct change *change)
         if (!kept_set_parent(s, k, change->parent))
             c->dropped++;
     }
+    take_host(s, k, change);
     if (change->count > 0)
         kept_set_shape(k, shape_with(c, before, change->values, change->count));
     if (kept_shape(k) != before)

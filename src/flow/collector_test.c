@@ -197,11 +197,17 @@ static void put_router(struct words *m, const char *source, const char *name, co
                FLOW_MODE, "interior", 0);
 }
 
-static void put_listener(struct words *m, const char *id, const char *router, const char *service)
+static void put_listener_at(struct words *m, const char *id, const char *router,
+                            const char *service, const char *host)
 {
     put_record(m, FLOW_LISTENER, id, FLOW_PARENT, router, FLOW_NAME, service, FLOW_DESTINATION_HOST,
-               "127.0.0.1", FLOW_DESTINATION_PORT, "1024", FLOW_PROTOCOL, "tcp", FLOW_VAN_ADDRESS,
-               service, FLOW_COUNT_L4, UINT64_C(0), 0);
+               host, FLOW_DESTINATION_PORT, "1024", FLOW_PROTOCOL, "tcp", FLOW_VAN_ADDRESS, service,
+               FLOW_COUNT_L4, UINT64_C(0), 0);
+}
+
+static void put_listener(struct words *m, const char *id, const char *router, const char *service)
+{
+    put_listener_at(m, id, router, service, "127.0.0.1");
 }
 
 static void hear_small_site(struct flow_collector *c, int64_t ms)
@@ -622,9 +628,10 @@ TEST(news_are_told_at_most_once_a_second_and_only_when_something_changed)
 // `count` listeners and connectors of one router, of services that all have or that nobody shares.
 static void hear_services(struct flow_collector *c, int router, int count, bool is_shared)
 {
-    char source[32], id[32], name[32];
+    char source[32], id[32], name[32], host[32];
     struct words m;
 
+    snprintf(host, sizeof(host), "127.0.1.%d", router); // each has an address of its own
     snprintf(source, sizeof(source), "r%04d:0", router);
     hear_beacon(c, source, "ROUTER", 0);
     begin_records(&m);
@@ -634,7 +641,7 @@ static void hear_services(struct flow_collector *c, int router, int count, bool 
     for (int i = 0; i < count; i++) {
         snprintf(id, sizeof(id), "r%04d:%d", router, 2 * i + 1);
         snprintf(name, sizeof(name), "service-%d-%d", is_shared ? 0 : router, i);
-        put_listener(&m, id, source, name);
+        put_listener_at(&m, id, source, name, host);
         snprintf(id, sizeof(id), "r%04d:%d", router, 2 * i + 2);
         put_record(&m, FLOW_CONNECTOR, id, FLOW_PARENT, source, FLOW_DESTINATION_HOST, "127.0.0.1",
                    FLOW_DESTINATION_PORT, "5432", FLOW_PROTOCOL, "tcp", FLOW_VAN_ADDRESS, name, 0);
@@ -644,6 +651,41 @@ static void hear_services(struct flow_collector *c, int router, int count, bool 
         }
     }
     hear_records(c, source, &m, 0);
+}
+
+// More hosts than are kept beside the records.
+TEST(each_listener_is_told_with_its_own_host)
+{
+    enum { COUNT = TEXTS_MAX + 5 };
+    struct flow_collector *c = flow_collector_new(at(0));
+    json_t *status, *listeners;
+    char id[32], host[32];
+    struct words m;
+
+    hear_small_site(c, 0);
+    for (int round = 0; round < 2; round++) {
+        begin_records(&m);
+        for (int i = 0; i < COUNT; i++) {
+            snprintf(id, sizeof(id), "aaaaa:%d", 100 + i);
+            snprintf(host, sizeof(host), "10.0.%d.%d", round, i);
+            put_listener_at(&m, id, "aaaaa:0", "web", host);
+        }
+        hear_records(c, "aaaaa:0", &m, 0);
+    }
+    status = flow_collector_status(c, NULL);
+    listeners = json_object_get(
+        json_array_get(json_object_get(json_array_get(json_object_get(status, "siteStatus"), 0),
+                                       "routerStatus"),
+                       0),
+        "listeners");
+    for (int i = 0; i < COUNT; i++) { // "aaaaa:100" is the first of all identities
+        snprintf(host, sizeof(host), "10.0.1.%d", i);
+        CHECK_STR(str_of(json_string_value(
+                      json_object_get(json_array_get(listeners, (size_t)i), "destHost"))),
+                  host);
+    }
+    json_decref(status);
+    flow_collector_free(c);
 }
 
 static size_t allocated(void)
@@ -827,6 +869,7 @@ TEST_MAIN(CASE(routers_as_they_are_found_in_the_field_are_understood),
           CASE(a_router_that_restarts_under_its_old_identity_has_lost_what_it_had),
           CASE(a_new_connection_asks_for_everything_and_forgets_nothing),
           CASE(news_are_told_at_most_once_a_second_and_only_when_something_changed),
+          CASE(each_listener_is_told_with_its_own_host),
           CASE(two_hundred_routers_with_fifty_services_each_take_less_than_3_mib),
           CASE(services_that_all_sites_share_cost_little_for_each_of_them),
           CASE(large_networks_are_told_of_less_often),

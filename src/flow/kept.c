@@ -152,6 +152,16 @@ void kept_remove(struct source *s, struct kept *k)
     memmove(k, k + 1, (s->count - at) * sizeof(*k));
 }
 
+static void texts_clear(struct source *s, struct texts *t)
+{
+    while (t->count > 0) {
+        char *text = t->list[--t->count];
+
+        s->collector->octets -= strlen(text) + 1;
+        free(text);
+    }
+}
+
 void kept_clear(struct source *s)
 {
     for (size_t i = 0; i < s->count; i++)
@@ -160,41 +170,63 @@ void kept_clear(struct source *s)
     free(s->records);
     s->records = NULL;
     s->count = s->size = 0;
-    while (s->parent_count > 0) {
-        char *text = s->parents[--s->parent_count];
-
-        s->collector->octets -= strlen(text) + 1;
-        free(text);
-    }
+    texts_clear(s, &s->parents);
+    texts_clear(s, &s->hosts);
 }
 
-uint8_t kept_parent_index(const struct source *s, struct str id)
+static uint8_t index_of(const struct texts *t, struct str text)
 {
-    for (uint8_t i = 0; i < s->parent_count; i++)
-        if (str_is(id, s->parents[i]))
+    for (uint8_t i = 0; i < t->count; i++)
+        if (str_is(text, t->list[i]))
             return (uint8_t)(i + 1);
     return 0;
 }
 
+static struct str text_at(const struct texts *t, uint8_t index)
+{
+    return index > 0 ? str_of(t->list[index - 1]) : STR_NONE;
+}
+
+// Its index, newly given if need be; 0: there is no room.
+static uint8_t add_text(struct source *s, struct texts *t, struct str text)
+{
+    uint8_t index = index_of(t, text);
+
+    if (index > 0 || t->count == TEXTS_MAX || text.len > FLOW_TEXT_MAX)
+        return index;
+    t->list[t->count++] = str_dup(text);
+    s->collector->octets += text.len + 1;
+    return t->count;
+}
+
+uint8_t kept_parent_index(const struct source *s, struct str id)
+{
+    return index_of(&s->parents, id);
+}
+
 bool kept_set_parent(struct source *s, struct kept *k, struct str id)
 {
-    uint8_t index = kept_parent_index(s, id);
+    uint8_t index = add_text(s, &s->parents, id);
 
-    if (index > 0) {
+    if (index > 0)
         k->parent = index;
-        return true;
-    }
-    if (s->parent_count == PARENTS_MAX - 1 || id.len > FLOW_TEXT_MAX)
-        return false;
-    s->parents[s->parent_count++] = str_dup(id);
-    s->collector->octets += id.len + 1;
-    k->parent = s->parent_count;
-    return true;
+    return index > 0;
 }
 
 struct str kept_parent(const struct source *s, const struct kept *k)
 {
-    return k->parent > 0 ? str_of(s->parents[k->parent - 1]) : STR_NONE;
+    return text_at(&s->parents, k->parent);
+}
+
+bool kept_set_host(struct source *s, struct kept *k, struct str host)
+{
+    k->host = add_text(s, &s->hosts, host);
+    return k->host > 0;
+}
+
+struct str kept_host(const struct source *s, const struct kept *k)
+{
+    return text_at(&s->hosts, k->host);
 }
 
 char *kept_id(const struct source *s, const struct kept *k)

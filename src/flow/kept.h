@@ -37,11 +37,17 @@ struct kept {
     };
     uint32_t number;
     uint8_t parent;    // index into source.parents
+    uint8_t host;      // of a listener: into source.hosts; 0: its shape has it, if anything
     bool is_named : 1; // has the text, and no number
     bool is_fresh : 1; // told since it was asked for
 };
 
-enum { PARENTS_MAX = 64 }; // of the records of one source
+// What records of one source share, by index: 0 is none.
+enum { TEXTS_MAX = 63 };
+struct texts {
+    char *list[TEXTS_MAX];
+    uint8_t count;
+};
 
 struct source {
     struct timer timer; // first
@@ -56,8 +62,9 @@ struct source {
     uint32_t patience_ms;
     struct kept *records; // sorted: numbers, then texts
     size_t count, size;
-    char *parents[PARENTS_MAX]; // 0: none
-    uint8_t parent_count;
+    // Hosts, as sites of one network listen to the same services at hosts of their own: without
+    // them their listeners have one shape.
+    struct texts parents, hosts;
 };
 
 struct flow_collector {
@@ -89,9 +96,9 @@ struct shape *shape_with(struct flow_collector *c, struct shape *s,
 bool shape_needs(uint32_t type, uint32_t attr);
 struct str shape_text(const struct shape *s, uint32_t attr); // STR_NONE: not set
 uint64_t shape_number(const struct shape *s, uint32_t attr);
-// Its values as members of the object that is open.
+// Its values as members of the object that is open; `host` instead of its own, if there is one.
 struct teller;
-void shape_tell(const struct shape *s, struct teller *t);
+void shape_tell(const struct shape *s, struct str host, struct teller *t);
 
 // kept.c
 struct kept *kept_find(struct source *s, struct str id);
@@ -105,6 +112,9 @@ void kept_clear(struct source *s);
 // False when there are too many parents.
 bool kept_set_parent(struct source *s, struct kept *k, struct str id);
 struct str kept_parent(const struct source *s, const struct kept *k);
+// Where a listener is. False when there are too many hosts: it is to be put into the shape.
+bool kept_set_host(struct source *s, struct kept *k, struct str host);
+struct str kept_host(const struct source *s, const struct kept *k); // STR_NONE: not kept so
 // As kept.parent of those that have this parent; 0: none has.
 uint8_t kept_parent_index(const struct source *s, struct str id);
 bool kept_is(const struct source *s, const struct kept *k, struct str id);

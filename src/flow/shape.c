@@ -256,7 +256,7 @@ struct field {
     uint32_t attr;
 };
 
-void shape_tell(const struct shape *s, struct teller *t)
+void shape_tell(const struct shape *s, struct str host, struct teller *t)
 {
     static const struct field site[] = {
         {"name", FLOW_NAME},
@@ -298,7 +298,9 @@ void shape_tell(const struct shape *s, struct teller *t)
     };
 
     for (const struct field *f = fields[s->type]; f->key; f++) {
-        if (attr_is_text(f->attr))
+        if (f->attr == FLOW_DESTINATION_HOST && host.len > 0)
+            tell_text(t, f->key, host);
+        else if (attr_is_text(f->attr))
             tell_text(t, f->key, shape_text(s, f->attr));
         else if (shape_number(s, f->attr) > 0)
             tell_number(t, f->key, shape_number(s, f->attr));

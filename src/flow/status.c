@@ -342,7 +342,7 @@ static void tell_parts(const struct status *st, const struct entry *router,
             tell_text(st->t, "identity", str_of(id));
             free(id);
         } else {
-            shape_tell(s, st->t);
+            shape_tell(s, kept_host(router->source, *parts), st->t);
         }
         if (type == FLOW_CONNECTOR)
             tell_process(st, router->parent, s);
@@ -363,7 +363,7 @@ static void tell_router(const struct status *st, const struct entry *router)
     qsort(parts, count, sizeof(struct kept *), by_record);
     tell_open(st->t, NULL, '{');
     tell_open(st->t, "router", '{');
-    shape_tell(kept_shape(router->record), st->t);
+    shape_tell(kept_shape(router->record), STR_NONE, st->t);
     tell_close(st->t);
     tell_parts(st, router, parts, "links", FLOW_LINK);
     tell_parts(st, router, parts, "routerAccess", FLOW_ROUTER_ACCESS);
@@ -381,7 +381,7 @@ static void tell_site(const struct status *st, const struct entry *site, size_t 
     tell_open(st->t, NULL, '{');
     tell_open(st->t, "site", '{');
     tell_text(st->t, "identity", str_of(site->id));
-    shape_tell(kept_shape(site->record), st->t);
+    shape_tell(kept_shape(site->record), STR_NONE, st->t);
     tell_close(st->t);
     while (*at < st->routers.count && str_is(st->routers.list[*at].parent, site->id))
         ++*at;

@@ -331,6 +331,7 @@ static void rest(void *user, struct mono now)
     (void)now;
     render_rest(&a->render);
     drive_rest(a->router);
+    census_rest(a->census);
     slab_trim();
     mem_rest();
 }

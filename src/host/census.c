@@ -16,6 +16,7 @@ struct census {
     void *user;
     struct drive_census *engine;
     bool is_known; // something was told
+    json_t *facts; // of what was told last, until it rests; NULL: not made yet
 };
 
 // Into a text of YAML between single quotes, where these alone have a meaning.
@@ -48,12 +49,19 @@ static void write_status(const struct census *n)
         log_write(LOG_AGENT, LOG_ERROR, "%s", why.text);
 }
 
+void census_rest(struct census *n)
+{
+    json_decref(n->facts);
+    n->facts = NULL;
+}
+
 static void news(void *user)
 {
     struct census *n = user;
 
     write_status(n);
     n->is_known = true;
+    census_rest(n);
     n->changed(n->user);
 }
 
@@ -75,6 +83,7 @@ void census_free(struct census *n)
     if (!n)
         return;
     drive_census_free(n->engine);
+    json_decref(n->facts);
     free(n->file);
     free(n);
 }
@@ -84,7 +93,9 @@ struct drive_census *census_engine(struct census *n)
     return n->engine;
 }
 
-json_t *census_facts(const struct census *n)
+json_t *census_facts(struct census *n)
 {
-    return n->is_known ? drive_census_status(n->engine, SITE_SHARED_LISTENER) : NULL;
+    if (n->is_known && !n->facts)
+        n->facts = drive_census_status(n->engine, SITE_SHARED_LISTENER);
+    return json_incref(n->facts);
 }

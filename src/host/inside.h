@@ -245,5 +245,7 @@ struct census *census_new(struct net_loop *loop, const struct host_paths *paths,
 void census_free(struct census *n);
 // To be told of the connection, and of events of links, all that are nobody else's; borrowed.
 struct drive_census *census_engine(struct census *n);
-// For site_facts.network, made anew: the caller's. NULL: nothing is known yet.
-json_t *census_facts(const struct census *n);
+// For site_facts.network, as it was told last: the caller's reference. NULL: nothing is known yet.
+json_t *census_facts(struct census *n);
+// Nothing is to be done for a while: they are made again when they are needed.
+void census_rest(struct census *n);

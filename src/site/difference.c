@@ -234,7 +234,7 @@ static void create_some(struct difference *d, int kind)
         const json_t *to = json_object_get(d->to.entities[kind], names[i]);
 
         if (!from || is_replaced(d, kind, names[i], from, to))
-            add(d, "CREATE", kind, names[i], json_deep_copy(to));
+            add(d, "CREATE", kind, names[i], json_incref((json_t *)(uintptr_t)to));
     }
 }
 
