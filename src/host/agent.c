@@ -27,7 +27,7 @@
 
 enum {
     SETTLE_MS = 10,   // so long after something new, everything is derived
-    SETTLE_SHARE = 4, // and so many times what the last time took: one part of the time is work
+    SETTLE_SHARE = 9, // and so many times what the last time took: a tenth of the time is work
     SETTLE_MAX_MS = 5000,
     SETTLE_INPUT_MAX_MS = 250, // for what the user wrote
     REST_MS = 1000,            // so long after the last turn, memory goes back

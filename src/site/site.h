@@ -268,8 +268,8 @@ void site_wanted_free(struct site_wanted *w);
 // "attributes": {…}}]. Only what differs is touched. `applied` may be a former configuration or
 // what management tells of the live entities in the same form. Entities that the model never makes
 // (auto-mesh connectors, the listeners @9090, amqp and amqps) are left alone. *restart: a
-// difference that only a restart of the router can apply (its id or mode). The caller owns the list,
-// whose attributes may be those of `wanted` and are not to be changed.
+// difference that only a restart of the router can apply (its id or mode). The caller owns the
+// list, whose attributes may be those of `wanted` and are not to be changed.
 json_t *site_config_difference(const json_t *applied, const json_t *wanted, bool *restart);
 
 // --------------------------------------------------------------------------------------- secrets
