@@ -231,12 +231,21 @@ static void maybe_begin(struct controller *c)
         space_settle(s);
 }
 
+static void count_news(struct controller *c, const struct kube_watch *w)
+{
+    for (size_t i = 0; controller_kinds[i].api_version; i++)
+        if (c->watches[i] == w)
+            c->counters.news[i]++;
+}
+
 static void handle(struct controller *c, const struct kube_event *ev)
 {
     if (discovery_event(c, ev) || claims_event(c->claims, ev))
         return;
     if (ev->object && is_anothers(c, ev->watch, ev->object))
         return;
+    if (ev->object)
+        count_news(c, ev->watch);
     switch (ev->type) {
     case KUBE_EV_ANSWER:
         answered(c, ev);

@@ -4,6 +4,7 @@
 
 #include "base/list.h"
 #include "base/map.h"
+#include "base/metrics.h"
 #include "controller/inside.h"
 #include "kube/kube.h"
 #include "net/net.h"
@@ -14,6 +15,11 @@ enum { KINDS_MAX = 32 };
 
 struct counters {
     uint64_t plans, writes, refusals, events;
+    // Of namespaces, which wait to be planned: how often, how long each waited and took, and how
+    // often one was put off because something was refused.
+    uint64_t marks, retries;
+    struct metrics_times waited, took;
+    uint64_t news[KINDS_MAX]; // of watches, as controller_kinds
 };
 
 struct call;
@@ -66,7 +72,8 @@ void space_event(struct space *s, const json_t *object, bool is_deleted);
 void spaces_mark(struct controller *c);
 // An Event on each Site there is, whoever is in charge of it.
 void spaces_tell(struct controller *c, const char *reason, const char *words);
-void spaces_retry(struct controller *c); // what was refused too, without waiting
+void spaces_retry(struct controller *c);           // what was refused too, without waiting
+size_t spaces_waiting(const struct controller *c); // for a plan
 void spaces_free(struct controller *c);
 
 // What was asked for, while there is no answer.

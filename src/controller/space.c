@@ -32,6 +32,7 @@ struct space {
     struct controller *c;
     char *ns;
     bool is_marked;
+    struct mono marked_at;
     int64_t plan_ms;  // what the last plan took
     json_t *queue;    // operations that wait to be sent
     size_t at;        // the next of them
@@ -72,11 +73,20 @@ void space_settle(struct space *s)
         mono_add_ms(net_loop_now(s->c->loop), wait < SETTLE_MAX_MS ? wait : SETTLE_MAX_MS));
 }
 
-void space_mark(struct space *s)
+static void mark(struct space *s)
 {
     if (s->is_marked)
         return;
     s->is_marked = true;
+    s->marked_at = mono_now();
+    s->c->counters.marks++;
+}
+
+void space_mark(struct space *s)
+{
+    if (s->is_marked)
+        return;
+    mark(s);
     space_settle(s);
 }
 
@@ -194,6 +204,7 @@ static void retry(struct space *s)
     int64_t wait = s->retry_ms > 0 ? s->retry_ms : RETRY_MIN_MS;
 
     s->retry_ms = 2 * wait < RETRY_MAX_MS ? 2 * wait : RETRY_MAX_MS;
+    s->c->counters.retries++;
     if (s->retry_timer.timer.place == 0)
         net_timer_set(s->c->loop, &s->retry_timer, mono_add_ms(net_loop_now(s->c->loop), wait));
 }
@@ -307,7 +318,8 @@ static void failed(struct space *s, const json_t *op, const struct kube_answer *
         log_write(LOG_AGENT, LOG_ERROR, "refused namespace=%s %s %s: %s", s->ns, what, key,
                   a->why.text);
     json_object_set_new(s->refused, key, json_string(a->why.text));
-    s->is_marked |= !is_same;
+    if (!is_same)
+        mark(s);
 }
 
 void space_answer(struct space *s, struct call *take, struct kube_answer *answer)
@@ -379,7 +391,7 @@ static void have_secret(void *user, int err, json_t *take_secret, const json_t *
         log_write(LOG_AGENT, LOG_ERROR, "no certificate namespace=%s name=%s: %s", s->ns, name,
                   why);
         json_object_set_new(s->refused, key, json_string(why));
-        s->is_marked = true;
+        mark(s);
         retry(s);
     } else {
         log_write(LOG_AGENT, LOG_INFO, "certificate made namespace=%s name=%s: %s", s->ns, name,
@@ -584,7 +596,7 @@ static void forget_refused(struct space *s, const struct plan *plan)
     {
         if (!json_object_get(wanted, key)) {
             json_object_del(s->refused, key);
-            s->is_marked = true;
+            mark(s);
         }
     }
     if (json_object_size(s->refused) == 0)
@@ -631,6 +643,11 @@ static void act(struct space *s, const struct plan *plan)
     }
 }
 
+static double seconds_between(struct mono from, struct mono to)
+{
+    return (double)(to.ns - from.ns) / (double)NS_PER_S;
+}
+
 static void plan(void *user, struct mono now)
 {
     struct space *s = user;
@@ -662,6 +679,7 @@ static void plan(void *user, struct mono now)
                                          .refused = s->refused},
                     &p);
     s->c->counters.plans++;
+    metrics_observe(&s->c->counters.waited, &metrics_work, seconds_between(s->marked_at, now));
     tokens_look(s->tokens, objects, p.operations);
     if (s->c->claims)
         claims_look(s->c->claims, p.token);
@@ -674,6 +692,7 @@ static void plan(void *user, struct mono now)
     json_decref(others);
     json_decref(objects);
     s->plan_ms = mono_ms_between(now, mono_now());
+    metrics_observe(&s->c->counters.took, &metrics_work, seconds_between(now, mono_now()));
     send_next(s);
     space_settle(s);
 }
@@ -726,6 +745,16 @@ struct space *space_of(struct controller *c, const char *ns)
     s->tokens = tokens_new(c, ns, token_changed, s);
     map_put(&c->spaces, str_of(ns), s);
     return s;
+}
+
+size_t spaces_waiting(const struct controller *c)
+{
+    size_t at = 0, count = 0;
+    void *s;
+
+    while (map_next(&c->spaces, &at, NULL, &s))
+        count += ((const struct space *)s)->is_marked;
+    return count;
 }
 
 void spaces_free(struct controller *c)

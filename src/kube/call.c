@@ -204,6 +204,7 @@ static void ended(void *user, const struct outcome *o, struct mono now)
     }
     wait_ms = retry_after(c->verb, o, c->tries, left_ms, &c->pause, &c->k->rng);
     if (wait_ms >= 0 && !(c->is_hasty && o->fail == FAIL_CONNECT)) {
+        count_retry(c->k, o->code);
         wake_set(c->k, &c->again, mono_add_ms(now, wait_ms));
         return;
     }

@@ -114,6 +114,9 @@ void exchanges_tell(struct kube *k, struct mono now)
 
         if (x->outcome.fail == FAIL_NONE && x->status.len > 0)
             x->outcome.status = json_loadb(x->status.data, x->status.len, JSON_ALLOW_NUL, NULL);
+        count_answer(k, x->outcome.code);
+        if (x->opts.timeout_ms > 0) // not a watch
+            count_time(k, x->path, (double)(now.ns - x->started.ns) / (double)NS_PER_S);
         x->opts.ended(x->opts.user, &x->outcome, now);
         exchange_free(x);
     }

@@ -5,6 +5,7 @@
 #include "base/heap.h"
 #include "base/list.h"
 #include "base/map.h"
+#include "base/metrics.h"
 #include "base/rng.h"
 #include "kube/kube.h"
 
@@ -181,6 +182,23 @@ int credential_read(struct str text, const char *api_version, struct credential 
 
 struct plugin;
 
+// metrics.c: what is told of it
+enum { CODES_MAX = 24, ENDPOINTS_MAX = 48 };
+struct kube_counts {
+    struct code_count {
+        int code; // HTTP; 0: no answer
+        uint64_t count;
+    } codes[CODES_MAX], retries[CODES_MAX];
+    struct endpoint_times {
+        char name[64];
+        struct metrics_times times;
+    } endpoints[ENDPOINTS_MAX];
+};
+struct kube;
+void count_answer(struct kube *k, int code);
+void count_time(struct kube *k, const char *path, double seconds);
+void count_retry(struct kube *k, int code);
+
 struct kube {
     struct kube_config *config;
     char *manager;
@@ -212,6 +230,7 @@ struct kube {
 
     struct list watches; // with something to tell first
     struct list leases;
+    struct kube_counts counts;
 };
 
 void wake_set(struct kube *k, struct wake *w, struct mono at);

@@ -175,6 +175,9 @@ uint64_t kube_send(struct kube *k, const struct kube_request *r);
 // Its answer is not told any more. It may be done all the same. Unknown numbers are fine.
 void kube_forget(struct kube *k, uint64_t number);
 
+// What it counts, behind *text (base/metrics.h).
+void kube_put_metrics(const struct kube *k, char **text);
+
 // Without a loop: sends it and waits. *out is the caller's in any case. Returns
 // kube_result_err(out->result).
 int kube_call(struct kube *k, const struct kube_request *r, struct kube_answer *out);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/mem.h"
+#include "base/metrics.h"
 #include "node/parts.h"
 #include "web/web.h"
 
@@ -23,48 +24,53 @@ static int metrics(void *user, char **text)
 
     router_stats(n->router, &s);
     flow_stats(n->flow, &f);
-    web_put_metric(text, "qdr_connections_total", "gauge", "open connections", s.connections);
-    web_put_metric(text, "qdr_links_total", "gauge", "open links", s.links);
-    web_put_metric(text, "qdr_addresses_total", "gauge", "known addresses", s.addresses);
-    web_put_metric(text, "qdr_routers_total", "gauge", "reachable routers, this one included",
-                   s.nodes);
-    web_put_metric(text, "qdr_presettled_deliveries_total", "counter",
-                   "pre-settled deliveries passed on", s.presettled);
-    web_put_metric(text, "qdr_dropped_presettled_deliveries_total", "counter",
-                   "pre-settled deliveries that found nobody, or not everybody",
-                   s.dropped_presettled);
-    web_put_metric(text, "qdr_accepted_deliveries_total", "counter", "deliveries accepted",
-                   s.accepted);
-    web_put_metric(text, "qdr_rejected_deliveries_total", "counter", "deliveries rejected",
-                   s.rejected);
-    web_put_metric(text, "qdr_released_deliveries_total", "counter", "deliveries released",
-                   s.released);
-    web_put_metric(text, "qdr_modified_deliveries_total", "counter", "deliveries modified",
-                   s.modified);
-    web_put_metric(text, "qdr_deliveries_ingress_total", "counter", "deliveries from clients",
-                   s.ingress);
-    web_put_metric(text, "qdr_deliveries_egress_total", "counter", "deliveries to clients",
-                   s.egress);
-    web_put_metric(text, "qdr_deliveries_transit_total", "counter", "deliveries from other routers",
-                   s.transit);
-    web_put_metric(text, "qdr_deliveries_delayed_1sec_total", "counter",
-                   "deliveries that were here for 1 to 10 seconds", s.delayed_1s);
-    web_put_metric(text, "qdr_deliveries_delayed_10sec_total", "counter",
-                   "deliveries that were here for more than 10 seconds", s.delayed_10s);
-    web_put_metric(text, "qdr_deliveries_stuck_total", "gauge",
-                   "deliveries that are here for more than 10 seconds", s.stuck);
-    web_put_metric(text, "qdr_links_blocked_total", "gauge",
-                   "links without credit for more than 10 seconds", s.blocked);
-    web_put_metric(text, "qdr_stored_bytes", "gauge", "bytes of messages held for slow consumers",
-                   s.stored_bytes);
-    web_put_metric(text, "skupper_flow_records", "gauge",
-                   "connections and requests told to collectors now", f.traffic);
-    web_put_metric(
-        text, "skupper_flow_records_dropped_total", "counter",
-        "connections, requests and others not told to collectors, as there were too many",
-        f.dropped);
-    web_put_metric(text, "process_resident_memory_bytes", "gauge", "memory in use",
-                   mem_resident_bytes());
+    metrics_put(text, "qdr_connections_total", "gauge", "open connections", s.connections);
+    metrics_put(text, "qdr_links_total", "gauge", "open links", s.links);
+    metrics_put(text, "qdr_addresses_total", "gauge", "known addresses", s.addresses);
+    metrics_put(text, "qdr_routers_total", "gauge", "reachable routers, this one included",
+                s.nodes);
+    metrics_put(text, "qdr_presettled_deliveries_total", "counter",
+                "pre-settled deliveries passed on", s.presettled);
+    metrics_put(text, "qdr_dropped_presettled_deliveries_total", "counter",
+                "pre-settled deliveries that found nobody, or not everybody", s.dropped_presettled);
+    metrics_put(text, "qdr_accepted_deliveries_total", "counter", "deliveries accepted",
+                s.accepted);
+    metrics_put(text, "qdr_rejected_deliveries_total", "counter", "deliveries rejected",
+                s.rejected);
+    metrics_put(text, "qdr_released_deliveries_total", "counter", "deliveries released",
+                s.released);
+    metrics_put(text, "qdr_modified_deliveries_total", "counter", "deliveries modified",
+                s.modified);
+    metrics_put(text, "qdr_deliveries_ingress_total", "counter", "deliveries from clients",
+                s.ingress);
+    metrics_put(text, "qdr_deliveries_egress_total", "counter", "deliveries to clients", s.egress);
+    metrics_put(text, "qdr_deliveries_transit_total", "counter", "deliveries from other routers",
+                s.transit);
+    metrics_put(text, "qdr_deliveries_delayed_1sec_total", "counter",
+                "deliveries that were here for 1 to 10 seconds", s.delayed_1s);
+    metrics_put(text, "qdr_deliveries_delayed_10sec_total", "counter",
+                "deliveries that were here for more than 10 seconds", s.delayed_10s);
+    metrics_put(text, "qdr_deliveries_stuck_total", "gauge",
+                "deliveries that are here for more than 10 seconds", s.stuck);
+    metrics_put(text, "qdr_links_blocked_total", "gauge",
+                "links without credit for more than 10 seconds", s.blocked);
+    // What this router does not have, so that what is computed of these names goes on.
+    metrics_put(text, "qdr_link_routes_total", "gauge", "there are no link routes here", 0);
+    metrics_put(text, "qdr_auto_links_total", "gauge", "there are no auto links here", 0);
+    metrics_put(text, "qdr_deliveries_ingress_route_container_total", "counter",
+                "those of route containers are counted with clients", 0);
+    metrics_put(text, "qdr_deliveries_egress_route_container_total", "counter",
+                "those of route containers are counted with clients", 0);
+    metrics_put(text, "qdr_deliveries_redirected_to_fallback_total", "counter",
+                "there are no fallback addresses here", 0);
+    metrics_put(text, "qdr_stored_bytes", "gauge", "bytes of messages held for slow consumers",
+                s.stored_bytes);
+    metrics_put(text, "skupper_flow_records", "gauge",
+                "connections and requests told to collectors now", f.traffic);
+    metrics_put(text, "skupper_flow_records_dropped_total", "counter",
+                "connections, requests and others not told to collectors, as there were too many",
+                f.dropped);
+    metrics_process(text);
     return 200;
 }
 

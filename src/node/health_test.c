@@ -111,6 +111,33 @@ TEST(metrics_are_in_the_form_that_prometheus_reads)
     CHECK(strstr(answer, "\r\nContent-Type: text/plain; version=0.0.4\r\n"));
     body = strstr(answer, "\r\n\r\n") + 4;
     CHECK(strstr(body, "\nqdr_routers_total 1\n"));
+    // What dashboards of the existing router ask for is there, also where there is none of it.
+    static const char *const names[] = {"link_routes_total",
+                                        "auto_links_total",
+                                        "presettled_deliveries_total",
+                                        "dropped_presettled_deliveries_total",
+                                        "accepted_deliveries_total",
+                                        "rejected_deliveries_total",
+                                        "released_deliveries_total",
+                                        "modified_deliveries_total",
+                                        "deliveries_ingress_total",
+                                        "deliveries_egress_total",
+                                        "deliveries_transit_total",
+                                        "deliveries_ingress_route_container_total",
+                                        "deliveries_egress_route_container_total",
+                                        "deliveries_delayed_1sec_total",
+                                        "deliveries_delayed_10sec_total",
+                                        "deliveries_stuck_total",
+                                        "links_blocked_total",
+                                        "deliveries_redirected_to_fallback_total"};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        char line[80];
+
+        snprintf(line, sizeof(line), "\nqdr_%s 0\n", names[i]);
+        CHECK_EQ_FOR(names[i], strstr(body, line) != NULL, true);
+    }
+    CHECK(strstr(body, "\nprocess_open_fds "));
     CHECK(strstr(body, "\nprocess_resident_memory_bytes "));
     CHECK(body[strlen(body) - 1] == '\n');
     for (char *line = strtok_r(body, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {

@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/metrics.h"
 #include "client/client.h"
 #include "drive/drive.h"
 #include "net/net.h"
@@ -362,19 +363,20 @@ static int metrics(void *user, char **text)
 {
     struct agent *a = user;
 
-    web_put_metric(text, "skupper_agent_router_up", "gauge", "1 while the router answers",
-                   drive_is_up(a->router));
-    web_put_metric(text, "skupper_agent_settled", "gauge",
-                   "1 while the router has all that could be applied", drive_is_settled(a->router));
-    web_put_metric(text, "skupper_agent_waiting", "gauge",
-                   "profiles whose Secret is missing or not complete",
-                   json_object_size(a->waiting));
-    web_put_metric(text, "skupper_agent_operations_total", "counter",
-                   "changes of the router's entities", drive_operation_count(a->router));
-    web_put_metric(text, "skupper_agent_plans_total", "counter",
-                   "times that everything was compared", a->plan_count);
-    web_put_metric(text, "skupper_agent_leads", "gauge",
-                   "1 while it tells the status of the network", a->census != NULL);
+    metrics_put(text, "skupper_agent_router_up", "gauge", "1 while the router answers",
+                drive_is_up(a->router));
+    metrics_put(text, "skupper_agent_settled", "gauge",
+                "1 while the router has all that could be applied", drive_is_settled(a->router));
+    metrics_put(text, "skupper_agent_waiting", "gauge",
+                "profiles whose Secret is missing or not complete", json_object_size(a->waiting));
+    metrics_put(text, "skupper_agent_operations_total", "counter",
+                "changes of the router's entities", drive_operation_count(a->router));
+    metrics_put(text, "skupper_agent_plans_total", "counter", "times that everything was compared",
+                a->plan_count);
+    metrics_put(text, "skupper_agent_leads", "gauge", "1 while it tells the status of the network",
+                a->census != NULL);
+    kube_put_metrics(a->kube, text);
+    metrics_process(text);
     return 200;
 }
 

@@ -70,16 +70,6 @@ const char *web_visit_host(const struct web_visit *v)
 
 // ----------------------------------------------------------------------------------------- pages
 
-void web_put_metric(char **text, const char *name, const char *type, const char *help,
-                    uint64_t value)
-{
-    char *more = str_fmt("%s# HELP %s %s\n# TYPE %s %s\n%s %llu\n", *text ? *text : "", name, help,
-                         name, type, name, (unsigned long long)value);
-
-    free(*text);
-    *text = more;
-}
-
 // What a path that is none of them is answered with.
 static char *names_of(const struct web_page *pages)
 {

@@ -68,7 +68,3 @@ bool web_source_is_same(struct web_source a, struct web_source b);
 struct web_source web_visit_source(const struct web_visit *v);
 // The address and port of the peer, good as long as the visit is.
 const char *web_visit_host(const struct web_visit *v);
-
-// Puts a metric behind *text (NULL at first), with its type (gauge, counter) and what it means.
-void web_put_metric(char **text, const char *name, const char *type, const char *help,
-                    uint64_t value);

@@ -529,17 +529,6 @@ TEST(its_end_ends_all_visits)
     end(&s);
 }
 
-TEST(metrics_stand_one_behind_the_other)
-{
-    char *text = NULL;
-
-    web_put_metric(&text, "a_total", "counter", "of a kind", 7);
-    web_put_metric(&text, "b", "gauge", "of another", 0);
-    CHECK_STR(str_of(text), "# HELP a_total of a kind\n# TYPE a_total counter\na_total 7\n"
-                            "# HELP b of another\n# TYPE b gauge\nb 0\n");
-    free(text);
-}
-
 struct late {
     struct site s;
     struct net_timer timer;
@@ -599,5 +588,4 @@ TEST_MAIN(CASE(each_request_gets_its_page),
           CASE(when_all_places_are_taken_who_comes_is_closed), CASE(or_the_oldest_leaves),
           CASE(one_address_does_not_take_the_places_of_others),
           CASE(requests_may_be_answered_by_other_means_than_pages),
-          CASE(a_request_may_be_answered_later), CASE(its_end_ends_all_visits),
-          CASE(metrics_stand_one_behind_the_other))
+          CASE(a_request_may_be_answered_later), CASE(its_end_ends_all_visits))

@@ -55,7 +55,8 @@ class Controller:
         self.process = subprocess.Popen(
             [SKUPPER, "controller", "--platform", "kubernetes", "--kubeconfig",
              kubeconfig or cluster.kubeconfig, "--namespace", HOME, "--name", self.name,
-             "--disable-metrics", "-enabled-access-types=local,loadbalancer,nodeport",
+             *([] if any("metrics-address" in f for f in flags) else ["--disable-metrics"]),
+             "-enabled-access-types=local,loadbalancer,nodeport",
              "--cluster-host", "node.example.org", *flags],
             env=environment, stdout=self.log, stderr=self.log)
 

@@ -153,6 +153,10 @@ def test_what_the_router_started_with_is_not_touched(pod, service):
     wait(lambda: pod.metric("settled") == 1 and pod.metric("plans_total") > 0,
          lambda: pod.agent.log.lines)
     assert pod.metric("operations_total") == 0
+    page = pod.get(pod.metrics, "/metrics")[1]
+    assert 'skupper_kubernetes_client_http_requests_total{status_code="200"}' in page
+    assert 'skupper_kubernetes_client_http_request_duration_seconds_count{endpoint="leases"}' in page
+    assert "\nprocess_cpu_seconds_total " in page
 
 
 def test_a_connection_lives_through_a_hundred_edits(pod, service):

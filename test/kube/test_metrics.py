@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the controller counts, under the names that dashboards of the existing product use."""
+
+import re
+import urllib.request
+
+import pytest
+
+import control
+from control import Controller, Site
+
+
+def page(port):
+    """{"name{labels}": value} and the types, of a page that holds to the format."""
+    with urllib.request.urlopen("http://127.0.0.1:%d/metrics" % port, timeout=60) as answer:
+        text = answer.read().decode()
+    values, types = {}, {}
+    for line in text.splitlines():
+        if line.startswith("# TYPE "):
+            _, _, name, kind = line.split(" ")
+            assert name not in types, "told twice: " + name
+            types[name] = kind
+        elif not line.startswith("# HELP "):
+            name, value = re.fullmatch(r'([a-z_]+(?:\{[^}]*\})?) ([-+.0-9e]+)', line).groups()
+            assert name not in values, "told twice: " + name
+            values[name] = float(value)
+    return values, types
+
+
+@pytest.fixture
+def home(cluster):
+    control.prepare(cluster)
+    return cluster
+
+
+def test_the_controller_tells_what_dashboards_ask_for(home):
+    port = control.free_port()
+    with Controller(home, "-metrics-address=127.0.0.1:%d" % port):
+        site = Site(home)
+        control.settled(site, "db")
+        before, types = page(port)
+        assert types["skupper_kubernetes_client_http_requests_total"] == "counter"
+        assert types["skupper_kubernetes_client_http_request_duration_seconds"] == "histogram"
+        assert before['skupper_kubernetes_client_http_requests_total{status_code="200"}'] > 20
+        assert before['skupper_kubernetes_client_http_requests_total{status_code="201"}'] > 5
+        times = "skupper_kubernetes_client_http_request_duration_seconds_%s"
+        assert before[times % 'count{endpoint="configmaps"}'] >= 2
+        assert before[times % 'bucket{endpoint="configmaps",le="+Inf"}'] == before[
+            times % 'count{endpoint="configmaps"}']
+        assert before['skupper_workqueue_adds_total{kind="Listener"}'] >= 1
+        assert before['skupper_workqueue_depth{kind="Namespace"}'] >= 0
+        for name in ("delay", "duration"):
+            assert types["skupper_workqueue_%s_seconds" % name] == "histogram"
+            assert before['skupper_workqueue_%s_seconds_count{kind="Namespace"}' % name] > 1
+        assert before["skupper_controller_leader"] == 1
+        for name in ("cpu_seconds_total", "open_fds", "max_fds", "resident_memory_bytes",
+                     "virtual_memory_bytes", "start_time_seconds"):
+            assert before["process_" + name] > 0
+        # What is refused is counted, and tried again: by the client, or with the next plan.
+        home.control("fault", code=503, count=1, match={
+            "verb": "patch", "resource": "configmaps", "namespace": site.ns})
+        home.control("fault", code=500, count=1, match={
+            "verb": "create", "resource": "services", "namespace": site.ns})
+        control.settled(site, "other")
+        after, _ = page(port)
+        for code in (500, 503):
+            assert after['skupper_kubernetes_client_http_requests_total{status_code="%d"}' % code]
+        assert after['skupper_kubernetes_client_http_retries_total{status_code="503"}'] == 1
+        assert after['skupper_workqueue_retries_total{kind="Namespace"}'] > before[
+            'skupper_workqueue_retries_total{kind="Namespace"}']
+        assert after["skupper_controller_refusals_total"] >= 1
+        for name, value in before.items():
+            if name.endswith("_total") or "_count{" in name:
+                assert after[name] >= value, name
