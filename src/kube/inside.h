@@ -280,6 +280,7 @@ enum lease_wish { LEASE_NOTHING, LEASE_GET, LEASE_CREATE, LEASE_UPDATE };
 struct lease {
     const char *ns, *name, *identity; // borrowed from the owner
     json_t *object;                   // as the server had it last; NULL: not known, or none
+    json_t *owner;                    // what it goes with, a reference; NULL: nothing
     bool is_absent;                   // the server has none
     char *holder;                     // "" nobody
     int64_t duration_ms;              // that the holder promised
@@ -292,6 +293,7 @@ struct lease {
 void lease_init(struct lease *l, const char *ns, const char *name, const char *identity,
                 struct mono now);
 void lease_fini(struct lease *l);
+void lease_own(struct lease *l, const json_t *owner); // copied
 struct mono lease_deadline(const struct lease *l);
 // At the deadline. A wish must be followed by lease_answered(); *body is the caller's, for CREATE
 // and UPDATE. `epoch_us`: the time of day, for others to read.

@@ -235,6 +235,9 @@ struct kube_lease_opts {
 };
 struct kube_lease;
 struct kube_lease *kube_lease_new(struct kube *k, const struct kube_lease_opts *opts);
+// From its next write on it goes with its owner, an ownerReference of the same namespace (copied);
+// one that it has already stays.
+void kube_lease_own(struct kube_lease *l, const json_t *owner);
 bool kube_lease_is_held(const struct kube_lease *l);
 // Who holds it as far as is known; "" nobody.
 const char *kube_lease_holder(const struct kube_lease *l);
@@ -244,19 +247,6 @@ const char *kube_lease_holder(const struct kube_lease *l);
 void kube_lease_release(struct kube_lease *l);
 bool kube_lease_is_released(const struct kube_lease *l);
 void kube_lease_free(struct kube_lease *l); // NULL is fine
-
-// ------------------------------------------------------------------------------------ forwarding
-
-// A TCP port of a pod, at its 127.0.0.1, as a socket here (the subresource portforward, for which
-// the user needs "create" and "get" on pods/portforward). Without a loop; the client must stay.
-struct kube_forward;
-// Blocks until the server leads there, or with words says why not: as kube_call() does. Whether
-// anybody listens at the port shows when something is sent: then the socket ends.
-int kube_forward_new(struct kube *k, const char *ns, const char *pod, uint16_t port,
-                     struct kube_forward **out, struct why *why);
-// The socket, non-blocking and the caller's from now on; once.
-int kube_forward_take(struct kube_forward *f);
-void kube_forward_free(struct kube_forward *f); // the socket ends; NULL is fine
 
 // -------------------------------------------------------------------------------------- events
 

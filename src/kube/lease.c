@@ -45,8 +45,15 @@ void lease_init(struct lease *l, const char *ns, const char *name, const char *i
 void lease_fini(struct lease *l)
 {
     json_decref(l->object);
+    json_decref(l->owner);
     free(l->holder);
     *l = (struct lease){0};
+}
+
+void lease_own(struct lease *l, const json_t *owner)
+{
+    json_decref(l->owner);
+    l->owner = json_deep_copy(owner);
 }
 
 // When what we hold is ours no more.
@@ -87,14 +94,16 @@ static json_t *body_of(const struct lease *l, int64_t epoch_us)
         l->object ? json_deep_copy(l->object)
                   : json_pack("{s:s, s:s, s:{s:s, s:s}}", "apiVersion", "coordination.k8s.io/v1",
                               "kind", "Lease", "metadata", "namespace", l->ns, "name", l->name);
-    json_t *spec = json_object_get(body, "spec");
+    json_t *spec = json_object_get(body, "spec"), *meta = json_object_get(body, "metadata");
     bool is_ours = strcmp(l->holder, l->identity) == 0;
 
     if (!json_is_object(spec)) {
         spec = json_object();
         json_object_set_new(body, "spec", spec);
     }
-    json_object_del(json_object_get(body, "metadata"), "managedFields");
+    json_object_del(meta, "managedFields");
+    if (l->owner && !json_object_get(meta, "ownerReferences"))
+        json_object_set_new(meta, "ownerReferences", json_pack("[O]", l->owner));
     json_object_set_new(spec, "holderIdentity", json_string(l->is_releasing ? "" : l->identity));
     json_object_set_new(spec, "leaseDurationSeconds",
                         json_integer(l->is_releasing ? 1 : DURATION_S));

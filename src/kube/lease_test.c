@@ -29,6 +29,11 @@ static void end(void)
     stored = NULL;
 }
 
+static json_t *owners(void)
+{
+    return json_object_get(json_object_get(stored, "metadata"), "ownerReferences");
+}
+
 static json_t *version_of(const json_t *object)
 {
     return json_object_get(json_object_get(object, "metadata"), "resourceVersion");
@@ -184,8 +189,27 @@ TEST(a_lease_that_is_deleted_is_made_again)
     end();
 }
 
+TEST(it_goes_with_its_owner_once_that_is_known_and_with_no_second_one)
+{
+    json_t *owner = json_pack("{s:s}", "uid", "1"), *other = json_pack("{s:s}", "uid", "2");
+
+    begin();
+    run(false, false, 5000);
+    CHECK(a.is_held && !owners());
+    lease_own(&a, owner);
+    run(false, false, 5000);
+    CHECK(json_equal(json_array_get(owners(), 0), owner));
+    lease_own(&a, other);
+    run(false, false, 5000);
+    CHECK(json_array_size(owners()) == 1 && json_equal(json_array_get(owners(), 0), owner));
+    json_decref(owner);
+    json_decref(other);
+    end();
+}
+
 TEST_MAIN(CASE(one_of_two_holds_it_and_keeps_it),
           CASE(who_is_cut_off_lets_go_before_another_takes_it),
           CASE(a_short_outage_changes_nothing), CASE(who_gives_it_up_makes_nobody_wait),
           CASE(a_lease_of_our_name_is_taken_over_by_writing_it),
-          CASE(a_lease_that_is_deleted_is_made_again))
+          CASE(a_lease_that_is_deleted_is_made_again),
+          CASE(it_goes_with_its_owner_once_that_is_known_and_with_no_second_one))

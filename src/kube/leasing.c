@@ -76,6 +76,11 @@ struct kube_lease *kube_lease_new(struct kube *k, const struct kube_lease_opts *
     return l;
 }
 
+void kube_lease_own(struct kube_lease *l, const json_t *owner)
+{
+    lease_own(&l->lease, owner);
+}
+
 void kube_lease_free(struct kube_lease *l)
 {
     if (!l)

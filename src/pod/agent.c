@@ -303,6 +303,8 @@ static void kube_heard(struct agent *a, const struct kube_event *ev)
         break;
     case KUBE_EV_ANSWER:
         publish_event(a->publish, ev);
+        if (publish_owner(a->publish))
+            kube_lease_own(a->lease, publish_owner(a->publish));
         break;
     }
 }

@@ -248,6 +248,11 @@ void publish_set(struct publish *p, struct drive_census *n)
     go_on(p);
 }
 
+const json_t *publish_owner(const struct publish *p)
+{
+    return p->owner;
+}
+
 const char *publish_problem(const struct publish *p)
 {
     return p->problem;

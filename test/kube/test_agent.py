@@ -8,6 +8,7 @@ import stat
 
 import pytest
 
+from cluster import NOBODY
 from pods import PEER, Site, TIMEOUT, free_port, wait
 from harness import Router, inter_router
 from proxy import Proxy
@@ -443,6 +444,9 @@ def test_the_leader_tells_the_network_and_hands_over(site, pod, service):
         found, status = network(site)
         owner = found["metadata"]["ownerReferences"][0]
         assert (owner["kind"], owner["uid"]) == ("Deployment", deployment["metadata"]["uid"])
+        site.admin.await_object(
+            "leases", "skupper-site-leader", site.namespace,
+            lambda o: o and o["metadata"].get("ownerReferences") == [owner])
         told = next(s for s in status["siteStatus"] if s["site"]["name"] == site.namespace)
         assert told["site"]["identity"] == site.id
         assert told["site"]["platform"] == "kubernetes"
@@ -486,7 +490,8 @@ def test_the_status_survives_other_writers_and_names_pods(site, pod, service):
         "metadata": {"labels": {"somebody": "else"}}, "data": {"note": "kept"}}, site.namespace)
     server = site.admin.create("pods", {
         "metadata": {"name": "backend-7d"},
-        "spec": {"containers": [{"name": "app", "image": "registry.example:5000/app/backend:1"}]}},
+        "spec": {"schedulerName": NOBODY, "containers": [
+            {"name": "app", "image": "registry.example:5000/app/backend:1"}]}},
         site.namespace)
     site.admin.update("pods", {**server, "status": {"podIP": "192.0.2.7", "phase": "Running"}},
                       site.namespace, sub="status")
