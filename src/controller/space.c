@@ -291,8 +291,10 @@ static bool is_behind(struct space *s, const json_t *op, enum kube_result result
     const char *key = site_text(op, "key"), *what = site_text(op, "do");
     json_int_t count = json_integer_value(json_object_get(s->behind, key)) + 1;
 
-    // Of what is to be made it means that its kind is not known.
-    if (result == KUBE_NOT_FOUND && (strcmp(what, "create") == 0 || strcmp(what, "apply") == 0))
+    // Of what is to be made it means that its kind is not known; of a RoleBinding, that the server
+    // has not seen its Role yet, which was made a moment ago.
+    if (result == KUBE_NOT_FOUND && strncmp(key, "RoleBinding/", 12) != 0 &&
+        (strcmp(what, "create") == 0 || strcmp(what, "apply") == 0))
         return false;
     if (result != KUBE_EXISTS && result != KUBE_CONFLICT && result != KUBE_NOT_FOUND)
         return false;

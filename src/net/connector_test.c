@@ -166,6 +166,22 @@ TEST(an_address_that_never_answers_is_given_up)
     silent_end(&silent);
 }
 
+// A packet to what is no longer there is lost however often it is sent; the next attempt may be led
+// elsewhere.
+TEST(an_only_address_that_is_silent_is_tried_anew_before_its_time_is_over)
+{
+    struct silent silent;
+    struct rig r;
+
+    silent_begin(&silent, "127.0.0.1", "0");
+    rig_begin(&r);
+    rig_connect(&r, (struct net_connector_opts){.port = silent.port, .connect_ms = 3600 * 1000});
+    RIG_UNTIL(&r, r.connects_failed > 0);
+    CHECK_HAS(r.connect_why, "no answer in time");
+    rig_end(&r);
+    silent_end(&silent);
+}
+
 static void give_up(struct rig *r)
 {
     net_connector_free(r->connector);
@@ -284,6 +300,7 @@ TEST_MAIN(CASE(a_place_that_fails_or_is_lost_is_left_for_the_next_one),
           CASE(a_name_that_does_not_resolve_is_told_and_tried_again), CASE(a_host_is_needed),
           CASE(a_server_that_takes_the_connection_and_says_nothing_is_given_up),
           CASE(an_address_that_never_answers_is_given_up),
+          CASE(an_only_address_that_is_silent_is_tried_anew_before_its_time_is_over),
           CASE(its_owner_may_give_it_up_when_told_of_a_failure),
           CASE(given_up_it_drops_its_stream_and_does_not_come_back),
           CASE(given_up_while_a_name_is_looked_up_nothing_follows),

@@ -258,8 +258,8 @@ struct net_connector_opts {
     struct net_proxy *proxy;
     bool verify_host;                    // DNS names and IP addresses in the certificate
     uint32_t retry_min_ms, retry_max_ms; // back-off doubles between them, with jitter; 0: 100, 5000
-    // For connect, the proxy's answer and handshake together; 0: 10 s. Where there are other
-    // addresses or places, one that has not answered within 2.5 s is given up.
+    // For connect, the proxy's answer and handshake together; 0: 10 s. An address that has not
+    // answered within 2.5 s is given up.
     uint32_t connect_ms;
     struct net_connect connect;
 };

@@ -17,8 +17,10 @@
 enum {
     CONNECT_MS = 10000,
     HEAD_START_MS = 250, // before the next one
-    // For an answer, when there is somewhere else to try: enough for a packet to be lost once.
-    ELSEWHERE_MS = 2500,
+    // For an answer: enough for a packet to be lost once. Where there is nowhere else to try, the
+    // same place is tried anew: what stands for a server that moved (a Service whose pod is another
+    // now) sends all packets of one attempt to where the first one went.
+    ANSWER_MS = 2500,
 };
 
 struct way { // to one of the places
@@ -121,9 +123,7 @@ static void try_address(struct way *w)
     list_append(&r->attempts, &a->on_race);
     w->attempt_count++;
     a->give_up = mono_add_ms(r->loop->now, r->opts->connect_ms ? r->opts->connect_ms : CONNECT_MS);
-    a->silent_until = r->way_count > 1 || w->next_address < w->addresses.count
-                          ? mono_min(a->give_up, mono_add_ms(r->loop->now, ELSEWHERE_MS))
-                          : a->give_up;
+    a->silent_until = mono_min(a->give_up, mono_add_ms(r->loop->now, ANSWER_MS));
     if (!start_connect(a, &w->addresses.at[at], w->addresses.lengths[at])) {
         note(w, "connect to", strerror(errno));
         attempt_free(a);

@@ -51,6 +51,20 @@ def test_a_server_in_error_is_told_and_asked_again(home):
         assert site.admin.get("services", "back", site.ns)
 
 
+def test_a_role_that_the_server_has_not_seen_yet_is_no_trouble(home):
+    """It answers 404 to a RoleBinding a moment after it made the Role."""
+    site = Site(home, has_site=False)
+    home.control("fault", code=404, count=1, match={"verb": "create", "resource": "rolebindings",
+                                                    "namespace": site.ns})
+    with Controller(home):
+        site.create("sites", "Site", "west")
+        whole(site)
+        site.admin.await_object("rolebindings", "skupper-router", site.ns)
+        settled(site, "after")
+        site.await_condition("sites", "west", "Configured", "True")
+        assert not [e["message"] for e in site.admin.list("events", site.ns)["items"]]
+
+
 def test_a_busy_server_is_asked_when_it_says_and_nothing_is_written_twice(home):
     site = Site(home)
     with Controller(home):
