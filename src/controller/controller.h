@@ -20,9 +20,9 @@
 
 // How the controller was started. Texts are borrowed; NULL stands for "".
 struct controller_settings {
-    const char *ns, *name; // of the controller itself
-    const char *version;   // of this product
-    const char *router_image, *router_pull_policy;
+    const char *ns, *name;                         // of the controller itself
+    const char *version;                           // of this product
+    const char *router_image, *router_pull_policy; // no policy: what the API server makes of it
     const char *adaptor_image, *adaptor_pull_policy;
     bool leaves_security_context; // to the platform
     bool has_grants;              // a server for them

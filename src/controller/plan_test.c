@@ -64,9 +64,19 @@ TEST(a_site_becomes_the_objects_of_the_reference)
                "{'httpGet': {'path': '/healthz', 'port': 9090, 'scheme': 'HTTP'},"
                " 'initialDelaySeconds': 60, 'periodSeconds': 10, 'failureThreshold': 3,"
                " 'timeoutSeconds': 1}");
+    CHECK_JSON(json_object_get(container, "readinessProbe"),
+               "{'httpGet': {'path': '/healthz', 'port': 9090, 'scheme': 'HTTP'},"
+               " 'initialDelaySeconds': 0, 'periodSeconds': 1, 'failureThreshold': 10,"
+               " 'timeoutSeconds': 1}");
     CHECK_JSON(json_object_get(container, "securityContext"),
                "{'allowPrivilegeEscalation': false, 'capabilities': {'drop': ['ALL']},"
                " 'runAsNonRoot': true}");
+    // Which the restricted profile wants too.
+    CHECK_JSON(site_get(cluster_get(&c, "Deployment/skupper-router"),
+                        "spec.template.spec.securityContext"),
+               "{'runAsNonRoot': true, 'seccompProfile': {'type': 'RuntimeDefault'}}");
+    // Nobody said a policy: an image that a node has is not asked for again.
+    CHECK(!json_object_get(container, "imagePullPolicy"));
     CHECK_JSON(site_get(cluster_get(&c, "Service/skupper-router"), "spec"),
                "{'type': 'LoadBalancer', 'selector': {'skupper.io/component': 'router',"
                " 'skupper.io/group': 'skupper-router'}, 'ports': [{'name': 'inter-router', 'port':"

@@ -214,11 +214,17 @@ static json_t *port(const char *name, int number)
     return json_pack("{s:s, s:i, s:s}", "name", name, "containerPort", number, "protocol", "TCP");
 }
 
-static json_t *probe(int number, int delay)
+static json_t *probe(int number, int delay, int period, int failures)
 {
     return json_pack("{s:{s:s, s:i, s:s}, s:i, s:i, s:i, s:i}", "httpGet", "path", "/healthz",
                      "port", number, "scheme", "HTTP", "initialDelaySeconds", delay,
-                     "periodSeconds", 10, "failureThreshold", 3, "timeoutSeconds", 1);
+                     "periodSeconds", period, "failureThreshold", failures, "timeoutSeconds", 1);
+}
+
+// A router is ready a moment after it starts: it is asked at once, and each second.
+static json_t *readiness(int number)
+{
+    return probe(number, 0, 1, 10);
 }
 
 static void put_quantity(json_t *resources, const char *kind, const char *what, const json_t *size,
@@ -264,11 +270,12 @@ static json_t *container(const struct planning *p, const char *name, bool is_rou
     const char *image = is_router ? s->router_image : s->adaptor_image;
     const char *policy = is_router ? s->router_pull_policy : s->adaptor_pull_policy;
     json_t *c =
-        json_pack("{s:s, s:s, s:s, s:o, s:[{s:s, s:s}, {s:s, s:s}]}", "name", name, "image",
-                  image ? image : "", "imagePullPolicy", policy && policy[0] ? policy : "Always",
-                  "env", take, "volumeMounts", "name", "skupper-router-certs", "mountPath", CERTS,
-                  "name", "skupper-router-proxies", "mountPath", PROXIES);
+        json_pack("{s:s, s:s, s:o, s:[{s:s, s:s}, {s:s, s:s}]}", "name", name, "image",
+                  image ? image : "", "env", take, "volumeMounts", "name", "skupper-router-certs",
+                  "mountPath", CERTS, "name", "skupper-router-proxies", "mountPath", PROXIES);
 
+    if (policy && policy[0])
+        json_object_set_new(c, "imagePullPolicy", json_string(policy));
     if (!s->leaves_security_context)
         json_object_set_new(c, "securityContext",
                             json_pack("{s:b, s:{s:[s]}, s:b}", "allowPrivilegeEscalation", 0,
@@ -288,8 +295,8 @@ static json_t *router_container(const struct planning *p)
                         json_pack("[o, o, o, o]", port("amqps", AMQPS_PORT),
                                   port("http", HTTP_PORT), port("inter-router", INTER_ROUTER_PORT),
                                   port("edge", EDGE_PORT)));
-    json_object_set_new(c, "livenessProbe", probe(HTTP_PORT, 60));
-    json_object_set_new(c, "readinessProbe", probe(HTTP_PORT, 1));
+    json_object_set_new(c, "livenessProbe", probe(HTTP_PORT, 60, 10, 3));
+    json_object_set_new(c, "readinessProbe", readiness(HTTP_PORT));
     return c;
 }
 
@@ -304,7 +311,7 @@ static json_t *adaptor_container(const struct planning *p, const char *group)
     json_t *c = container(p, "kube-adaptor", false, list);
 
     json_object_set_new(c, "ports", json_pack("[o]", port("metrics", 9000)));
-    json_object_set_new(c, "readinessProbe", probe(9191, 1));
+    json_object_set_new(c, "readinessProbe", readiness(9191));
     return c;
 }
 
@@ -369,7 +376,8 @@ static void put_security(const struct planning *p, json_t *spec)
     json_t *group = site_option_number(p, "run-as-group"), *context = json_object();
 
     if (!p->f->settings->leaves_security_context)
-        json_object_set_new(context, "runAsNonRoot", json_true());
+        json_object_update_new(context, json_pack("{s:b, s:{s:s}}", "runAsNonRoot", 1,
+                                                  "seccompProfile", "type", "RuntimeDefault"));
     if (user)
         json_object_set(context, "runAsUser", user);
     if (group)

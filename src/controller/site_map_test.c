@@ -226,7 +226,7 @@ TEST(a_token_that_is_asked_for_leads_to_this_site)
                                            {"edge-host", "skupper-router.west"},
                                            {"edge-port", "45671"},
                                            {"skupper.io/generated-by", "ConfigMap/skupper-site#0"},
-                                           {"skupper.io/site-version", "1.9.6"}};
+                                           {"skupper.io/site-version", "2.2.0"}};
 
     for (size_t i = 0; i < sizeof(notes) / sizeof(notes[0]); i++)
         CHECK_STR(str_of(json_string_value(
@@ -252,7 +252,8 @@ TEST(every_option_that_is_used_has_its_effect)
     } rows[] = {
         {"{'run-as-user': '1000', 'run-as-group': '2000'}", "Deployment/skupper-router",
          "spec.template.spec.securityContext",
-         "{'runAsNonRoot': true, 'runAsUser': 1000, 'runAsGroup': 2000}"},
+         "{'runAsNonRoot': true, 'runAsUser': 1000, 'runAsGroup': 2000,"
+         " 'seccompProfile': {'type': 'RuntimeDefault'}}"},
         {"{'router-node-selector': 'disk=ssd,zone=a'}", "Deployment/skupper-router",
          "spec.template.spec.nodeSelector", "{'disk': 'ssd', 'zone': 'a'}"},
         {"{'router-pod-affinity': 'app=web'}", "Deployment/skupper-router",
