@@ -14,6 +14,9 @@ import yaml
 
 import kubeapi
 
+# The scheduler of pods whose status a test tells: no node takes them, nobody else writes it.
+NOBODY = "tests"
+
 
 class Cluster:
     def __init__(self, name, kubeconfig, scratch, standin=None):
@@ -139,12 +142,12 @@ class Cluster:
             self.control("simulate", load_balancers=True)
 
     def run_pod(self, namespace, name, labels, ip, ready=True):
-        """A pod that runs at an address, or is changed so: of the stand-in, where nothing else
-        runs pods."""
+        """A pod that runs at an address, or is changed so, as far as anybody is told."""
         if not self.admin.find("pods", name, namespace):
             self.admin.create("pods", {
-                "metadata": {"name": name, "labels": labels}, "spec": {"containers": [
-                    {"name": "main", "image": "registry.invalid/app:1"}]}}, namespace)
+                "metadata": {"name": name, "labels": labels}, "spec": {
+                    "schedulerName": NOBODY, "containers": [
+                        {"name": "main", "image": "registry.invalid/app:1"}]}}, namespace)
         return self.admin.patch("pods", name, {"status": {
             "phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}],
             "conditions": [{"type": "Ready", "status": "True" if ready else "False",

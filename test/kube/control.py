@@ -9,6 +9,8 @@ import uuid
 
 import yaml
 
+from cluster import NOBODY
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SKUPPER = os.environ.get("SKUPPER", str(ROOT / "build" / "skupper"))
 API = "skupper.io/v2alpha1"
@@ -160,7 +162,7 @@ class Site:
     def pod(self, name, app, ip, ready=True):
         """A pod with a status of our own: nothing runs it."""
         self.admin.create("pods", {"metadata": {"name": name, "labels": {"app": app}}, "spec": {
-            "containers": [{"name": "c", "image": "i"}]}}, self.ns)
+            "schedulerName": NOBODY, "containers": [{"name": "c", "image": "i"}]}}, self.ns)
         self.pod_status(name, ip, ready)
 
     def pod_status(self, name, ip, ready):

@@ -192,7 +192,8 @@ def test_entries_of_users_are_services_too(home):
              "targets": [{"name": "web", "selector": "app=web", "targetPorts": {"80": 8080}}]}
     with Controller(home):
         site.pod("web-1", "web", "10.9.0.1")
-        a.create("configmaps", {"metadata": {"name": MAP}, "data": {"api": json.dumps(entry)}}, ns)
+        a.apply("configmaps", {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": MAP},
+                               "data": {"api": json.dumps(entry)}}, ns)
         a.await_object("services", "api", ns, bool, 120)
         site.await_config(lambda c: ("tcpConnector", "connector/service.api.80.web@10.9.0.1") in c)
         a.create("deployments", workload("more", {PROXY: "tcp"}), ns)
