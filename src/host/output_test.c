@@ -126,6 +126,32 @@ TEST(a_static_link_has_its_certificate_and_is_for_its_owner_alone)
     json_decref(links);
 }
 
+TEST(the_password_of_a_proxy_is_for_its_owner_alone_and_goes_with_it)
+{
+    json_t *config = json_pack("[[s, {s:s, s:s}], [s, {s:s}]]", "proxyProfile", "name", "out",
+                               "password", "file:x", "proxyProfile", "name", "open");
+    json_t *secret = json_pack("{s:s, s:{s:s}, s:{s:s}}", "kind", "Secret", "metadata", "name",
+                               "out", "stringData", "password", "w0rd");
+    struct site_input inputs[] = {{secret, NULL}};
+    char *path = at("runtime/proxies/out/password.txt"), *text;
+    size_t len;
+
+    make("runtime/proxies");
+    CHECK_EQ(output_proxies(&paths, config, inputs, 1, NULL), 0);
+    CHECK_EQ(host_read(path, &text, &len, NULL), 0);
+    CHECK_STR(str_of(text), "w0rd");
+    free(text);
+    CHECK_EQ(stat_of("runtime/proxies/out/password.txt").st_mode & 0777, 0600);
+    CHECK_EQ(stat_of("runtime/proxies/open").st_mode, 0); // it has none
+    json_array_remove(config, 0);
+    CHECK_EQ(output_proxies(&paths, config, inputs, 1, NULL), 0);
+    CHECK_EQ(stat_of("runtime/proxies/out").st_mode, 0);
+    free(path);
+    json_decref(secret);
+    json_decref(config);
+}
+
 TOP_TEST_MAIN(CASE(what_changed_is_written_and_what_is_gone_is_removed),
               CASE(what_cannot_be_written_is_said_and_does_not_stop_the_others),
-              CASE(a_static_link_has_its_certificate_and_is_for_its_owner_alone))
+              CASE(a_static_link_has_its_certificate_and_is_for_its_owner_alone),
+              CASE(the_password_of_a_proxy_is_for_its_owner_alone_and_goes_with_it))

@@ -11,6 +11,7 @@
 //                  watches cut into objects, keep.c which fields stay (all pure)
 //   leasing.c      a lease; lease.c its rules (pure)
 //   exchange.c     one request on the wire; transport.c libcurl in our loop
+//   forward.c      a port of a pod as a socket; websocket.c the stream to it (pure)
 //
 // The client owns everything: calls, watches and leases ask for exchanges, and an exchange tells
 // its owner of its end once, from exchanges_tell(), never from within libcurl or from within the
