@@ -41,17 +41,17 @@ def test_the_controller_tells_what_dashboards_ask_for(home):
         before, types = page(port)
         assert types["skupper_kubernetes_client_http_requests_total"] == "counter"
         assert types["skupper_kubernetes_client_http_request_duration_seconds"] == "histogram"
-        assert before['skupper_kubernetes_client_http_requests_total{status_code="200"}'] > 20
-        assert before['skupper_kubernetes_client_http_requests_total{status_code="201"}'] > 5
+        assert before['skupper_kubernetes_client_http_requests_total{status_code="200"}'] >= 1
+        assert before['skupper_kubernetes_client_http_requests_total{status_code="201"}'] >= 1
         times = "skupper_kubernetes_client_http_request_duration_seconds_%s"
-        assert before[times % 'count{endpoint="configmaps"}'] >= 2
+        assert before[times % 'count{endpoint="configmaps"}'] >= 1
         assert before[times % 'bucket{endpoint="configmaps",le="+Inf"}'] == before[
             times % 'count{endpoint="configmaps"}']
         assert before['skupper_workqueue_adds_total{kind="Listener"}'] >= 1
         assert before['skupper_workqueue_depth{kind="Namespace"}'] >= 0
         for name in ("delay", "duration"):
             assert types["skupper_workqueue_%s_seconds" % name] == "histogram"
-            assert before['skupper_workqueue_%s_seconds_count{kind="Namespace"}' % name] > 1
+            assert before['skupper_workqueue_%s_seconds_count{kind="Namespace"}' % name] >= 1
         assert before["skupper_controller_leader"] == 1
         for name in ("cpu_seconds_total", "open_fds", "max_fds", "resident_memory_bytes",
                      "virtual_memory_bytes", "start_time_seconds"):
