@@ -25,7 +25,7 @@ static json_t *record_new(const struct store *s, const json_t *site,
                           const struct site_claim_token *t, long uses)
 {
     json_t *record = plain_secret(s, site, t->name, "token-claim-record");
-    json_t *notes = json_pack("{s:s}", VERSION, t->version);
+    json_t *notes = json_pack("{s:s}", VERSION, SITE_V1_VERSION);
     char *encoded = site_base64_write(t->password);
 
     if (t->expires[0])
@@ -95,7 +95,6 @@ int plain_issue_claim(struct cli *c, struct store *s, const json_t *site, const 
 {
     char password[PKI_CODE_LEN + 1], expires[SITE_TIME_MAX] = "";
     struct site_claim_token token = {.name = name,
-                                     .version = cli_version,
                                      .site_id = site_text(site, "metadata.uid"),
                                      .password = password,
                                      .expires = expires};
@@ -154,7 +153,7 @@ char *plain_link_name(const struct store *s, const json_t *site)
 static json_t *claim_new(const struct store *s, const json_t *site, const struct site_token *t)
 {
     json_t *claim = plain_secret(s, site, t->name, PLAIN_CLAIM);
-    json_t *notes = json_pack("{s:s, s:s}", PLAIN_URL, t->url, VERSION, cli_version);
+    json_t *notes = json_pack("{s:s, s:s}", PLAIN_URL, t->url, VERSION, SITE_V1_VERSION);
     char *password = site_base64_write(t->code), *ca = site_base64_write(t->ca);
     char expires[SITE_TIME_MAX];
 

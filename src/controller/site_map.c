@@ -382,7 +382,7 @@ void site_map_finish(struct planning *p)
     if (p->root) {
         site_options_tell(p);
         p->out->token = json_pack("{s:s, s:s}", GENERATED_BY, p->site_uid,
-                                  "skupper.io/site-version", p->f->settings->version);
+                                  "skupper.io/site-version", SITE_V1_VERSION);
         note_endpoints(p, p->out->token);
         tell_claims(p);
     }

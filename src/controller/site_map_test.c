@@ -226,7 +226,7 @@ TEST(a_token_that_is_asked_for_leads_to_this_site)
                                            {"edge-host", "skupper-router.west"},
                                            {"edge-port", "45671"},
                                            {"skupper.io/generated-by", "ConfigMap/skupper-site#0"},
-                                           {"skupper.io/site-version", "2.2.0"}};
+                                           {"skupper.io/site-version", "1.9.6"}};
 
     for (size_t i = 0; i < sizeof(notes) / sizeof(notes[0]); i++)
         CHECK_STR(str_of(json_string_value(

@@ -85,7 +85,7 @@ char *site_claim_text(const struct site_claim_token *t)
 {
     char *password = site_base64_write(t->password), *ca = site_base64_write(t->ca);
     json_t *notes = json_pack("{s:s, s:s, s:s}", "skupper.io/generated-by", t->site_id,
-                              "skupper.io/site-version", t->version, "skupper.io/url", t->url);
+                              "skupper.io/site-version", SITE_V1_VERSION, "skupper.io/url", t->url);
     json_t *secret =
         json_pack("{s:s, s:s, s:{s:s, s:{s:s}, s:o}, s:{s:s, s:s}}", "apiVersion", "v1", "kind",
                   "Secret", "metadata", "name", t->name, "labels", TYPE, "token-claim",

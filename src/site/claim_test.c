@@ -146,7 +146,6 @@ TEST(what_is_carried_away_is_a_claim)
 {
     struct site_claim_token is = {.name = "abc",
                                   .url = "https://west:8081/abc",
-                                  .version = "2.2.0",
                                   .site_id = "west",
                                   .password = "pass",
                                   .ca = "ca",
@@ -161,6 +160,7 @@ TEST(what_is_carried_away_is_a_claim)
     CHECK_STR(str_of(t.ca), "ca");
     CHECK_STR(str_of(t.origin), "west");
     CHECK_EQ(t.expires, NOW);
+    CHECK(strstr(text, "skupper.io/site-version: 1.9.6\n"));
     site_token_fini(&t);
     free(text);
 }

@@ -321,6 +321,10 @@ enum site_token_kind {
     SITE_TOKEN_CLAIM,  // a v1 claim: to be redeemed, the v1 way
     SITE_TOKEN_LINKS,  // nothing to redeem: links, or a v1 certificate token
 };
+// Sites of version 1 refuse what comes from a release before 0.8.0. Towards them tokens, claims,
+// and who redeems one are of this release: the newest whose forms we read and write.
+#define SITE_V1_VERSION "1.9.6"
+
 struct site_token {
     enum site_token_kind kind;
     char *name;              // the Secret's and the Link's to come
@@ -421,7 +425,7 @@ char *site_claim_answer(const char *name, const json_t *annotations, const char 
                         const char *cert, const char *key);
 // What the one who redeems is given: a claim token, as YAML. Likewise.
 struct site_claim_token {
-    const char *name, *url, *version, *site_id, *password, *ca;
+    const char *name, *url, *site_id, *password, *ca;
     const char *expires; // "": never
 };
 char *site_claim_text(const struct site_claim_token *t);

@@ -11,10 +11,6 @@
 
 enum { URL_MAX = 2048, LINKS_MAX = 16 };
 
-// v1 servers refuse what is older than themselves can bear; this is the newest whose answers we
-// read.
-static const char V1_VERSION[] = "1.9.6";
-
 static void wipe(char *secret)
 {
     if (secret)
@@ -219,7 +215,8 @@ int site_redeeming_make(const struct site_token *t, const char *subject, struct 
     }
     if (t->kind == SITE_TOKEN_CLAIM)
         *out = (struct site_redeeming){.url = str_fmt("%s%csite-version=%s", t->url,
-                                                      strchr(t->url, '?') ? '&' : '?', V1_VERSION),
+                                                      strchr(t->url, '?') ? '&' : '?',
+                                                      SITE_V1_VERSION),
                                        .names = {"skupper-site-name"},
                                        .values = {subject},
                                        .count = 1};
