@@ -6,6 +6,7 @@
 
 #include "base/err.h"
 #include "cli/inside.h"
+#include "client/client.h"
 #include "pki/pki.h"
 #include "site/site.h"
 
@@ -60,7 +61,7 @@ static struct credentials of_link(const struct cli *c, struct store *s, const js
     if (k.ca)
         return k;
     credentials_fini(&k);
-    secret = store_find(s, "Secret", name);
+    secret = name[0] ? store_find(s, "Secret", name) : NULL;
     k = secret ? of_secret(secret) : (struct credentials){0};
     json_decref(secret);
     return k;
@@ -125,8 +126,58 @@ static struct host_checkup checkup(struct cli *c, const struct credentials *k)
                                  .now = time(NULL)};
 }
 
-static void examine_link(struct cli *c, struct store *s, const json_t *link, const char *role,
-                         const struct credentials *k, json_t *reports)
+static void add_step(json_t *steps, const char *result, const char *message, const char *next)
+{
+    json_array_append_new(steps, json_pack("{s:s, s:s, s:s, s:s*}", "step", "router", "result",
+                                           result, "message", message, "next", next));
+}
+
+// The connector of that name, as the router tells it; NULL with words.
+static json_t *ask_router(struct cli *c, const struct store *s, const char *pod, const char *name,
+                          struct why *why)
+{
+    struct client_request r = {.operation = "READ", .type = "connector", .name = name};
+    struct reach router;
+    json_t *row = NULL;
+
+    if (reach_pod(s, pod, (uint32_t)cli_duration_ms(c, "timeout"), &router, why) == 0)
+        (void)client_line_ask(router.line, &r, &row, why); // else there are words
+    reach_end(&router);
+    return row;
+}
+
+// How the link is doing where it begins: the router in its pod makes the same steps, and tells
+// which of them failed there.
+static bool examine_in_pod(struct cli *c, const struct store *s, const char *name, json_t *steps)
+{
+    json_t *pods = reach_pods(s), *row = NULL;
+    struct why why = {"no router of the site runs in a pod"};
+    const char *pod = site_text(json_array_get(pods, 0), "metadata.name"), *said;
+    bool is_up;
+
+    if (pod[0])
+        row = ask_router(c, s, pod, name, &why);
+    said = site_text(row, "connectionMsg");
+    is_up = strcmp(site_text(row, "connectionStatus"), "SUCCESS") == 0;
+    if (!row)
+        add_step(steps, "skipped", why.text,
+                 "the steps below are taken from this machine alone; docs/kubernetes.md says which "
+                 "right is needed to ask the router");
+    else if (is_up)
+        add_step(steps, "ok", "the router in its pod is connected", NULL);
+    else
+        add_step(steps, "failed", said[0] ? said : "the router in its pod is about to connect",
+                 "this is what the router meets from within its pod; a step below that is ok from "
+                 "here is something that is in the way there: a NetworkPolicy, the DNS of the "
+                 "cluster, an egress rule");
+    json_decref(row);
+    json_decref(pods);
+    return !row || is_up;
+}
+
+// `is_here`: the router has it, or will.
+static void examine_link(struct cli *c, struct store *s, const json_t *link, bool is_here,
+                         const char *role, const struct credentials *k, json_t *reports)
 {
     struct host_checkup checked = checkup(c, k);
     struct proxy proxy;
@@ -136,6 +187,8 @@ static void examine_link(struct cli *c, struct store *s, const json_t *link, con
     bool has_way = find_proxy(s, link, &proxy, &checked, steps);
     size_t i, count = 0;
 
+    if (is_here && c->platform == ON_KUBERNETES)
+        is_well &= examine_in_pod(c, s, site_text(link, "metadata.name"), steps);
     is_well &= has_way;
     checked.role = role;
     json_array_foreach((json_t *)(uintptr_t)endpoints, i, one)
@@ -232,7 +285,8 @@ static int examine_token(struct cli *c, struct store *s, const char *role, json_
         struct credentials k =
             token.links.secret ? of_secret(token.links.secret) : (struct credentials){0};
 
-        json_array_foreach(token.links.links, i, link) examine_link(c, s, link, role, &k, reports);
+        json_array_foreach(token.links.links, i, link)
+            examine_link(c, s, link, false, role, &k, reports);
         credentials_fini(&k);
     } else {
         status = examine_grant(c, &token, reports);
@@ -254,7 +308,7 @@ static int examine_links(struct cli *c, struct store *s, const char *role, json_
         if (name && strcmp(site_text(link, "metadata.name"), name) != 0)
             continue;
         k = of_link(c, s, link);
-        examine_link(c, s, link, role, &k, reports);
+        examine_link(c, s, link, true, role, &k, reports);
         credentials_fini(&k);
     }
     json_decref(links);
@@ -272,7 +326,7 @@ static void print_steps(struct cli *c, const json_t *steps, size_t *failed)
 
     json_array_foreach((json_t *)(uintptr_t)steps, i, step)
     {
-        bool is_ill = strcmp(site_text(step, "result"), "ok") != 0;
+        bool is_ill = strcmp(site_text(step, "result"), "failed") == 0;
 
         if (strcmp(endpoint, site_text(step, "endpoint")) != 0)
             cli_say(c, "  to %s", endpoint = site_text(step, "endpoint"));
@@ -283,7 +337,7 @@ static void print_steps(struct cli *c, const json_t *steps, size_t *failed)
         }
         cli_say(c, "    %-11s  %-6s  %s", site_text(step, "step"), site_text(step, "result"),
                 site_text(step, "message"));
-        if (is_ill)
+        if (site_text(step, "next")[0])
             cli_say(c, "    %-11s  next    %s", "", site_text(step, "next"));
         *failed += is_ill;
     }

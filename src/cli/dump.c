@@ -12,7 +12,7 @@
 #include "client/client.h"
 #include "site/site.h"
 
-enum { LOG_MAX = 4 << 20, FILE_MODE = 0644, ARCHIVE_MODE = 0600, ANSWER_MS = 5000 };
+enum { LOG_MAX = 4 << 20, FILE_MODE = 0644, ARCHIVE_MODE = 0600 };
 
 void dump_add(struct dump *d, const char *name, const char *text)
 {
@@ -235,7 +235,7 @@ static void ask(struct dump *d, struct client_line *line)
 
     for (size_t i = 0; i < sizeof(questions) / sizeof(questions[0]); i++) {
         struct client_request r = {
-            .operation = "QUERY", .type = questions[i].type, .timeout_ms = ANSWER_MS};
+            .operation = "QUERY", .type = questions[i].type, .timeout_ms = DUMP_ANSWER_MS};
         struct why why = {""};
         json_t *answer = NULL;
         char *name;
@@ -254,20 +254,27 @@ static void ask(struct dump *d, struct client_line *line)
     free(router);
 }
 
-static void add_router(struct dump *d)
+void dump_router(struct dump *d, struct client_line *line, const char *words)
 {
-    struct client_line *line = NULL;
-    struct why why = {""};
-    char *words;
+    char *text;
 
-    if (cli_dial(d->store, ANSWER_MS, &line, &why) == 0) {
+    if (line) {
         ask(d, line);
-        client_line_free(line);
         return;
     }
-    words = str_fmt("the router does not answer: %s\n", why.text);
-    dump_add(d, "skstat/error.txt", words);
-    free(words);
+    text = str_fmt("the router does not answer: %s\n", words);
+    dump_add(d, "skstat/error.txt", text);
+    free(text);
+}
+
+static void add_router(struct dump *d)
+{
+    struct reach router;
+    struct why why = {""};
+
+    (void)reach_host(d->store, DUMP_ANSWER_MS, &router, &why); // else there are words
+    dump_router(d, router.line, why.text);
+    reach_end(&router);
 }
 
 // ---------------------------------------------------------------------------------------- command

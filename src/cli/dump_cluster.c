@@ -210,6 +210,27 @@ static void add_controller(struct place *p)
     add_pods(p, labels);
 }
 
+// What each router of the site tells, for which there is a right of its own.
+static void add_routers(struct place *p)
+{
+    json_t *pods = reach_pods(p->d->store), *pod;
+    size_t i;
+
+    json_array_foreach(pods, i, pod)
+    {
+        struct reach router;
+        struct why why = {""};
+
+        if (reach_pod(p->d->store, site_text(pod, "metadata.name"), DUMP_ANSWER_MS, &router, &why) <
+            0)
+            note_error(p, why.text);
+        else
+            dump_router(p->d, router.line, NULL);
+        reach_end(&router);
+    }
+    json_decref(pods);
+}
+
 void dump_cluster(struct dump *d)
 {
     char *errors = xstrdup("");
@@ -218,6 +239,8 @@ void dump_cluster(struct dump *d)
 
     add_versions(&p);
     add_site(&p);
+    if (!d->cli->failure)
+        add_routers(&p);
     // Whether there is one was asked before, and told if it could not be.
     site = d->cli->failure ? NULL : store_site(d->store);
     if (site_text(site, "status.controller.namespace")[0]) {

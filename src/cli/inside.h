@@ -265,12 +265,24 @@ json_t *cli_network(const struct store *s);
 void cli_say_default_platform(struct cli *c);
 // A JSON file that the agent keeps, by its path in the namespace; NULL: there is none.
 json_t *cli_told(const struct store *s, const char *file);
+
+// reach.c: a connection to the site's router
 struct client_line;
-// A connection to the site's router; EXIT_OK, or the reason told.
-int cli_connect(struct cli *c, const struct store *s, uint32_t timeout_ms,
-                struct client_line **out);
-// The same without telling: an error with words. The agent need not run.
-int cli_dial(const struct store *s, uint32_t timeout_ms, struct client_line **out, struct why *why);
+struct kube_forward;
+struct reach {
+    struct client_line *line;
+    struct kube_forward *forward; // in a cluster: what it goes through
+};
+// EXIT_OK, or the reason told. To be ended in any case.
+int cli_connect(struct cli *c, const struct store *s, uint32_t timeout_ms, struct reach *out);
+// The same on a host without telling: an error with words. The agent need not run.
+int reach_host(const struct store *s, uint32_t timeout_ms, struct reach *out, struct why *why);
+// The pods in which routers of the site run, and that of one of them: an error with words.
+json_t *reach_pods(const struct store *s);
+int reach_pod(const struct store *s, const char *pod, uint32_t timeout_ms, struct reach *out,
+              struct why *why);
+void reach_end(struct reach *r);
+
 // Starts the site of the namespace and waits until it runs.
 int cli_start_site(struct cli *c, const struct store *s);
 struct token_wish {

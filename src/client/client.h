@@ -170,7 +170,8 @@ struct client_line;
 struct client_target {
     const char *name; // our container id
     const char *host, *port;
-    const struct net_tls_opts *tls; // NULL: none, and ANONYMOUS
+    int fd; // 0: it is dialled. Else a socket that leads there, non-blocking, taken in any case
+    const struct net_tls_opts *tls; // NULL: none, and ANONYMOUS. Not with a socket
     bool verify_host;
     uint32_t timeout_ms; // to be connected, and for each answer; 0: CLIENT_REQUEST_MS
 };

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/err.h"
 #include "base/mem.h"
@@ -14,7 +15,8 @@ struct client_line {
     struct net_loop *loop;
     struct net_tls *tls;
     struct net_target *target;
-    struct net_stream *stream; // NULL: not yet, or lost
+    struct net_listener *adopting; // of a socket that was given
+    struct net_stream *stream;     // NULL: not yet, or lost
     struct client *client;
     uint32_t timeout_ms;
     bool has_failed;
@@ -161,6 +163,20 @@ static int wait_open(struct client_line *l, struct mono until, const struct clie
     return ERR_AGAIN;
 }
 
+// As if it had been accepted.
+static int adopt(struct client_line *l, int take_fd, struct why *why)
+{
+    struct net_listener_opts opts = {
+        .port = "0", .is_adopting = true, .accept = {.ready = ready, .user = l}};
+    int err = net_listener_new(l->loop, &opts, &l->adopting, why);
+
+    if (err < 0)
+        close(take_fd);
+    else
+        net_listener_adopt(l->adopting, take_fd);
+    return err;
+}
+
 int client_line_new(const struct client_target *t, struct client_line **out, struct why *why)
 {
     struct client_line *l = xcalloc(1, sizeof(*l));
@@ -181,11 +197,15 @@ int client_line_new(const struct client_target *t, struct client_line **out, str
     if (err < 0)
         goto failed;
     target.tls = l->tls;
-    err = net_target_new(l->loop, &target, &l->target, why);
+    l->client = client_new(&opts, net_loop_now(l->loop));
+    if (t->fd > 0)
+        err = adopt(l, t->fd, why);
+    else
+        err = net_target_new(l->loop, &target, &l->target, why);
     if (err < 0)
         goto failed;
-    l->client = client_new(&opts, net_loop_now(l->loop));
-    net_dial(l->target, &dialling, NULL);
+    if (l->target)
+        net_dial(l->target, &dialling, NULL);
     err = wait_open(l, mono_add_ms(mono_now(), l->timeout_ms), t, why);
     if (err < 0)
         goto failed;
@@ -214,6 +234,7 @@ void client_line_free(struct client_line *l)
     if (l->loop)
         net_loop_drop_all(l->loop, "done");
     net_target_free(l->target);
+    net_listener_free(l->adopting);
     client_free(l->client);
     net_tls_unref(l->tls);
     net_loop_free(l->loop);

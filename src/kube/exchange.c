@@ -328,7 +328,7 @@ static void set_connection(CURL *c, struct exchange *x)
         lib->easy_setopt(c, CURLOPT_PROXY, ""); // whatever the environment says
 }
 
-static const char *token_of(const struct kube *k)
+const char *exchange_token(const struct kube *k)
 {
     return k->credential.token ? k->credential.token : k->config->token.text;
 }
@@ -337,7 +337,7 @@ static void launch(struct exchange *x)
 {
     const struct curl_lib *lib = curl_lib();
     const struct kube *k = x->k;
-    const char *token = token_of(k);
+    const char *token = exchange_token(k);
     char *url = url_of(x);
     CURL *c = lib->easy_init();
 
@@ -376,7 +376,7 @@ static void go(struct exchange *x)
         return;
     if (!err)
         err = material_refresh(&c->ca, &why);
-    if (!err && token_of(x->k) && strpbrk(token_of(x->k), "\r\n")) {
+    if (!err && exchange_token(x->k) && strpbrk(exchange_token(x->k), "\r\n")) {
         why_set(&why, "the token is no line of text (%.200s)", c->source);
         err = ERR_INVALID;
     }
@@ -482,4 +482,44 @@ void exchange_done(struct exchange *x, CURLcode code)
     over(x, x->outcome.fail, NULL);
     if (is_suspicious)
         transport_reset(k);
+}
+
+// ------------------------------------------------------------------------------- a connection
+// alone
+
+CURL *exchange_connect(struct kube *k, char **host, struct outcome *o)
+{
+    const struct curl_lib *lib = curl_lib();
+    struct exchange x = {.k = k, .path = (char[]){""}, .opts = {.timeout_ms = CONNECT_MS}};
+    const char *server = strstr(k->config->server, "://") + 3;
+    char *url = url_of(&x);
+    CURL *c = lib->easy_init();
+    CURLcode code;
+
+    if (!c)
+        abort(); // no memory
+    x.easy = c;
+    lib->easy_setopt(c, CURLOPT_URL, url);
+    if (x.connect_to)
+        lib->easy_setopt(c, CURLOPT_CONNECT_TO, x.connect_to);
+    set_connection(c, &x);
+    set_tls(c, k->config, &k->credential);
+    lib->easy_setopt(c, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    lib->easy_setopt(c, CURLOPT_CONNECT_ONLY, 1L);
+    lib->easy_setopt(c, CURLOPT_ERRORBUFFER, x.detail);
+    code = lib->easy_perform(c);
+    *host = str_fmt("%.*s", (int)strcspn(server, "/"), server);
+    if (code != CURLE_OK) {
+        x.outcome.fail = fail_of(&x, code);
+        explain(&x, code);
+        *o = x.outcome;
+        lib->easy_cleanup(c);
+        c = NULL;
+    } else {
+        lib->easy_setopt(c, CURLOPT_ERRORBUFFER, NULL);
+    }
+    lib->slist_free_all(x.connect_to);
+    lib->slist_free_all(x.headers);
+    free(url);
+    return c;
 }

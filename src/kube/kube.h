@@ -248,6 +248,19 @@ void kube_lease_release(struct kube_lease *l);
 bool kube_lease_is_released(const struct kube_lease *l);
 void kube_lease_free(struct kube_lease *l); // NULL is fine
 
+// ------------------------------------------------------------------------------------ forwarding
+
+// A TCP port of a pod, at its 127.0.0.1, as a socket here (the subresource portforward, for which
+// the user needs "create" and "get" on pods/portforward). Without a loop; the client must stay.
+struct kube_forward;
+// Blocks until the server leads there, or with words says why not: as kube_call() does. Whether
+// anybody listens at the port shows when something is sent: then the socket ends.
+int kube_forward_new(struct kube *k, const char *ns, const char *pod, uint16_t port,
+                     struct kube_forward **out, struct why *why);
+// The socket, non-blocking and the caller's from now on; once.
+int kube_forward_take(struct kube_forward *f);
+void kube_forward_free(struct kube_forward *f); // the socket ends; NULL is fine
+
 // -------------------------------------------------------------------------------------- events
 
 enum kube_event_type {

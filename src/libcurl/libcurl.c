@@ -19,6 +19,8 @@ static void load(void)
         {"curl_easy_setopt", &lib.easy_setopt},
         {"curl_easy_perform", &lib.easy_perform},
         {"curl_easy_getinfo", &lib.easy_getinfo},
+        {"curl_easy_send", &lib.easy_send},
+        {"curl_easy_recv", &lib.easy_recv},
         {"curl_easy_strerror", &lib.easy_strerror},
         {"curl_easy_cleanup", &lib.easy_cleanup},
         {"curl_multi_init", &lib.multi_init},

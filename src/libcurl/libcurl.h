@@ -12,6 +12,8 @@ struct curl_lib {
     CURLcode (*easy_setopt)(CURL *c, CURLoption option, ...);
     CURLcode (*easy_perform)(CURL *c);
     CURLcode (*easy_getinfo)(CURL *c, CURLINFO info, ...);
+    CURLcode (*easy_send)(CURL *c, const void *data, size_t len, size_t *sent);
+    CURLcode (*easy_recv)(CURL *c, void *data, size_t size, size_t *len);
     const char *(*easy_strerror)(CURLcode code);
     void (*easy_cleanup)(CURL *c);
     CURLM *(*multi_init)(void);

@@ -82,7 +82,7 @@ def test_what_is_not_valid(home):
         "skupper completion tcsh",
         "skupper man nonsense",
         "skupper -p kubernetes system start",
-        "skupper -p kubernetes trace db",
+        "skupper -p kubernetes agent",
         "skupper -p podman system start",
         "skupper -p docker token issue x",
     )))

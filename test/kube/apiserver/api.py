@@ -9,7 +9,7 @@ import random
 import re
 import time
 
-from . import errors, rbac, selectors, tables
+from . import errors, forward, rbac, selectors, tables
 from .http1 import Response
 from .kinds import Kind
 from .objects import PATCHES, Writer
@@ -36,6 +36,13 @@ class Target:
         self.namespace = namespace
         self.name = name
         self.sub = sub
+
+
+class Forward:
+    """A port of a pod that is led to; `real`: where it is on this machine."""
+
+    def __init__(self, port, real):
+        self.port, self.real = port, real
 
 
 def target_of(path):
@@ -136,6 +143,11 @@ class Api:
             entry = self.objects.existing(kind, namespace, target.name)
             if target.sub == "scale":
                 return Response(200, _scale(entry.obj))
+            if target.sub == "portforward":
+                # Newer servers want both verbs, whichever method the upgrade has.
+                self.authority.require(user, rbac.Attributes(
+                    "create", "", "pods", "portforward", namespace, target.name))
+                return Forward(*forward.where(request, entry.obj))
             return self._shown(request, kind, entry)
         if verb in ("delete", "deletecollection"):
             return self._delete(request, kind, namespace, target.name)

@@ -51,7 +51,7 @@ def _rbac(*args, **more):
 BUILT_IN = [
     _core("Namespace", "namespaces", False, ["ns"], ["status", "finalize"]),
     _core("Node", "nodes", False, ["no"], ["status"]),
-    _core("Pod", "pods", True, ["po"], ["status"], categories=["all"]),
+    _core("Pod", "pods", True, ["po"], ["status", "portforward"], categories=["all"]),
     _core("Service", "services", True, ["svc"], ["status"], categories=["all"]),
     _core("Endpoints", "endpoints", True, ["ep"], singular="endpoints"),
     _core("Secret", "secrets"),

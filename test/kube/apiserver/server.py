@@ -7,7 +7,7 @@ import ssl
 import sys
 import traceback
 
-from . import api, errors, http1
+from . import api, errors, forward, http1
 from .http1 import Response
 from .watch import Watch
 
@@ -125,6 +125,10 @@ class Server:
             if fault.code:
                 return self._send(writer, request, _ordered_trouble(fault), record, fault)
         answer = self._act(request, user, target, verb)
+        if isinstance(answer, api.Forward):
+            self.faults.record(code=101, **record)
+            await forward.serve(reader, writer, request, answer.port, answer.real)
+            return False
         if isinstance(answer, Watch):
             self.faults.record(code=200, **record)
             return await self._stream(reader, writer, request, answer)
