@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // What was chosen once and stays: who the site is, which ports it has.
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -13,7 +15,7 @@
 #include "host/inside.h"
 #include "pki/pki.h"
 
-enum { PORT_TRIES = 1000 };
+enum { PORT_TRIES = 1000, PORT_COUNT = 65536 };
 
 // The id that the existing product left in the metadata of its router's configuration.
 static bool id_of_old_router(const struct host_paths *paths, char out[PKI_UUID_LEN + 1])
@@ -64,7 +66,8 @@ int memory_open(struct memory *m, const struct host_paths *paths, struct why *wh
     json_error_t error;
     int err;
 
-    *m = (struct memory){.path = host_path(paths, "internal/state.json")};
+    *m = (struct memory){.path = host_path(paths, "internal/state.json"),
+                         .root = xstrdup(paths->root)};
     err = host_read(m->path, &text, &len, why);
     if (err == ERR_NOT_FOUND) {
         m->value = fresh(paths);
@@ -87,6 +90,7 @@ int memory_open(struct memory *m, const struct host_paths *paths, struct why *wh
 void memory_close(struct memory *m)
 {
     free(m->path);
+    free(m->root);
     json_decref(m->value);
     *m = (struct memory){0};
 }
@@ -155,25 +159,96 @@ static bool is_ours(const json_t *ports, int port)
     return false;
 }
 
-bool memory_choose_ports(struct memory *m, const json_t *wanted)
+static void mark_ports(const char *path, bool *taken)
 {
-    json_t *ports = memory_object(m, "ports"), *wish;
-    bool is_new = false;
+    char *text = NULL;
+    size_t len = 0;
+    json_t *state = NULL, *port;
+    const char *key;
+
+    if (host_read(path, &text, &len, NULL) == 0)
+        state = json_loadb(text, len, 0, NULL);
+    json_object_foreach(json_object_get(state, "ports"), key, port)
+    {
+        json_int_t number = json_integer_value(port);
+
+        if (number > 0 && number < PORT_COUNT)
+            taken[number] = true;
+    }
+    json_decref(state);
+    free(text);
+}
+
+// What the other sites of this user on this machine have chosen, whether they run or not: others
+// know them by it. The caller frees it.
+static bool *ports_of_others(const struct memory *m)
+{
+    bool *taken = xcalloc(PORT_COUNT, sizeof(*taken));
+    char *top = str_fmt("%s/..", m->root), **names = host_list(top, NULL);
+    const char *own = strrchr(m->root, '/');
+
+    for (size_t i = 0; names[i]; i++) {
+        char *path = str_fmt("%s/%s/internal/state.json", top, names[i]);
+
+        if (!own || strcmp(names[i], own + 1) != 0)
+            mark_ports(path, taken);
+        free(path);
+    }
+    host_names_free(names);
+    free(top);
+    return taken;
+}
+
+static bool choose_port(json_t *ports, const json_t *wish, const bool *taken)
+{
+    const char *key = site_text(wish, "key"), *host = site_text(wish, "host");
+    int port = (int)json_integer_value(json_object_get(wish, "from"));
+
+    if (json_object_get(ports, key))
+        return false;
+    for (int end = port + PORT_TRIES; port < end && port < PORT_COUNT; port++)
+        if (!taken[port] && !is_ours(ports, port) && is_free(host, port))
+            break;
+    json_object_set_new(ports, key, json_integer(port));
+    return true;
+}
+
+static bool has_ports(const json_t *ports, const json_t *wanted)
+{
+    json_t *wish;
     size_t i;
 
     json_array_foreach((json_t *)(uintptr_t)wanted, i, wish)
     {
-        const char *key = site_text(wish, "key"), *host = site_text(wish, "host");
-        int port = (int)json_integer_value(json_object_get(wish, "from"));
-
-        if (json_object_get(ports, key))
-            continue;
-        for (int end = port + PORT_TRIES; port < end; port++)
-            if (!is_ours(ports, port) && is_free(host, port))
-                break;
-        json_object_set_new(ports, key, json_integer(port));
-        is_new = true;
+        if (!json_object_get(ports, site_text(wish, "key")))
+            return false;
     }
+    return true;
+}
+
+// One site at a time, until its choice can be read: many may be started together.
+bool memory_choose_ports(struct memory *m, const json_t *wanted)
+{
+    json_t *ports = memory_object(m, "ports"), *wish;
+    bool is_new = false, *taken;
+    char *top;
+    size_t i;
+    int lock;
+
+    if (has_ports(ports, wanted))
+        return false;
+    top = str_fmt("%s/..", m->root);
+    lock = open(top, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (lock >= 0)
+        flock(lock, LOCK_EX);
+    taken = ports_of_others(m);
+    json_array_foreach((json_t *)(uintptr_t)wanted, i, wish) is_new |=
+        choose_port(ports, wish, taken);
+    memory_save(m, NULL); // a failure is told when all of it is saved
+    if (lock >= 0)
+        close(lock);
+    free(taken);
+    free(top);
     return is_new;
 }
 

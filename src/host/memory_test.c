@@ -80,6 +80,28 @@ TEST(who_a_site_is_is_chosen_once)
     free(paths.root);
 }
 
+TEST(what_another_site_has_chosen_is_not_chosen_though_it_is_free)
+{
+    struct host_paths paths[2] = {paths_of("first"), paths_of("second")};
+    struct memory m[2];
+    int port, fd = take_port(&port);
+
+    close(fd);
+    for (int i = 0; i < 2; i++) {
+        CHECK_EQ(memory_open(&m[i], &paths[i], NULL), 0);
+        CHECK(choose(&m[i], "normal", port));
+    }
+    CHECK(port_of(&m[1], "normal") != port_of(&m[0], "normal"));
+    // Its own former choice is none of others.
+    json_object_del(memory_object(&m[0], "ports"), "normal");
+    CHECK(choose(&m[0], "normal", port));
+    CHECK(port_of(&m[1], "normal") != port_of(&m[0], "normal"));
+    for (int i = 0; i < 2; i++) {
+        memory_close(&m[i]);
+        free(paths[i].root);
+    }
+}
+
 TEST(an_installation_of_the_existing_product_keeps_its_id)
 {
     struct host_paths paths = paths_of("old");
@@ -192,6 +214,7 @@ TEST(ports_that_others_took_are_chosen_again_until_somebody_was_served)
 }
 
 TOP_TEST_MAIN(CASE(who_a_site_is_is_chosen_once),
+              CASE(what_another_site_has_chosen_is_not_chosen_though_it_is_free),
               CASE(an_installation_of_the_existing_product_keeps_its_id),
               CASE(what_is_damaged_is_told_and_left_alone),
               CASE(a_part_of_another_type_is_begun_anew),

@@ -10,6 +10,7 @@ import time
 
 import pytest
 import sites as s
+import yaml
 from harness import free_port
 
 
@@ -340,8 +341,81 @@ def test_trace_tells_the_way_and_why_there_is_none(pair):
     way = json.loads(west.run("trace", "db:%d" % port, "-o", "json"))
     assert [hop["router"].split("-")[0] for hop in way["path"]] == ["west", "east"]
     assert way["server"]["port"] == str(server.port)
+    assert all(hop["ms"] > 0 for hop in way["path"][1:])  # there and back, measured
     assert "east" in west.run("trace", "db:%d" % port)
     assert "no way" in west.run("why", "nothing", status=1)
+    server.close()
+
+
+def test_an_edge_site_uses_and_offers_services_and_takes_no_links(home):
+    west = home.site("west", "--enable-link-access")
+    east = s.Site(home, "east", home.host())
+    east.apply("""apiVersion: skupper.io/v2alpha1
+kind: Site
+metadata:
+  name: east
+  annotations: {skupper.io/service-host: %s}
+spec: {edge: true}
+""" % east.host)
+    east.run("system", "start")
+    east.link_to(west)
+    s.until("the link is up", lambda: is_linked(east))
+    config = json.loads((east.root / "runtime" / "router" / "skrouterd.json").read_text())
+    assert dict(config)["router"]["mode"] == "edge"
+    assert [e["role"] for kind, e in config if kind == "connector"] == ["edge"]
+    here, there = Echo("east"), Echo("west")
+    first, second = free_port(), free_port()
+    expose(east, here, "db", first)
+    expose(west, there, "web", second)
+    s.until("db answers at west", lambda: s.talk(west.host, first, "x") == "east x")
+    s.until("web answers at east", lambda: s.talk(east.host, second, "x") == "west x")
+    said = east.run("token", "issue", str(home.home.parent / "none.yaml"), status=2)
+    assert "Edge sites cannot accept" in said
+    here.close()
+    there.close()
+
+
+def test_services_of_others_are_switched_off_one_by_one_and_for_the_site(pair):
+    west, east = pair
+    server, port, other = Echo("east"), free_port(), free_port()
+    expose(east, server, "db", port)
+    expose(east, server, "web", other)
+    s.until("both are there", lambda: s.connects(west.host, port) and s.connects(west.host, other))
+    site = west.root / "input" / "resources" / "Site-west.yaml"
+    text = site.read_text()
+
+    def annotate(line):
+        beside = site.with_suffix(".new")
+        beside.write_text(text.replace("  annotations:\n", "  annotations:\n    %s\n" % line))
+        beside.rename(site)
+
+    annotate("skupper.io/service-exclude: db")
+    s.until("one is off", lambda: not s.connects(west.host, port))
+    assert s.talk(west.host, other, "x") == "east x"
+    annotate('skupper.io/service-sync: "false"')
+    s.until("all are off", lambda: not s.connects(west.host, other))
+    site.write_text(text)
+    s.until("both are back", lambda: s.connects(west.host, port) and s.connects(west.host, other))
+    server.close()
+
+
+def test_what_is_told_as_json_is_told_as_yaml(pair):
+    west, east = pair
+    server = Echo("east")
+    expose(east, server, "db", free_port())
+    west.run("listener", "create", "db", str(free_port()), "--host", west.host)
+    for site, words in ((west, ("site", "status")), (east, ("link", "status")),
+                        (west, ("listener", "status", "db")),
+                        (east, ("connector", "status", "db"))):
+        told = []
+
+        def is_the_same(site=site, words=words, told=told):
+            told[:] = [json.loads(site.run(*words, "-o", "json")),
+                       yaml.safe_load(site.run(*words, "-o", "yaml"))]
+            return told[0] == told[1]
+
+        s.until("%s tells one thing" % (words,), is_the_same)
+        assert told[0]
     server.close()
 
 
