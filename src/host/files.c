@@ -166,6 +166,17 @@ int host_put(const char *path, struct str text, mode_t mode, struct why *why)
     return write_file(path, text, mode, false, why);
 }
 
+int host_sync(const char *path, struct why *why)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int err =
+        fd < 0 || fsync(fd) < 0 || sync_directory_of(path) < 0 ? failed(why, "sync", path) : 0;
+
+    if (fd >= 0)
+        close(fd);
+    return err;
+}
+
 void host_pour_begin(struct host_pour *p, const char *path, mode_t mode)
 {
     char *beside = str_fmt("%s.tmp", path);

@@ -64,6 +64,8 @@ int host_batch_commit(struct host_batch *b, const char *directory, struct why *w
 // The same as host_write for what can be made again: readers see it whole, old or new, but a crash
 // of the machine may lose it.
 int host_put(const char *path, struct str text, mode_t mode, struct why *why);
+// From then on no crash loses what was put there.
+int host_sync(const char *path, struct why *why);
 // The same piece by piece, for what would be large as a whole. `path` is borrowed until the end,
 // which tells whatever went wrong on the way and is never left out.
 struct host_pour {

@@ -46,7 +46,8 @@ void input_problems(const struct input *in, void (*each)(void *user, const char 
 // internal/state.json: what was chosen once and stays.
 struct memory {
     char *path, *root; // of the namespace
-    json_t *value; // {"siteId", "routerSuffix", "ports": {}, "certificates": {}}
+    json_t *value;     // {"siteId", "routerSuffix", "ports": {}, "certificates": {}}
+    bool is_unsynced;  // the file says so, but a crash may lose it
 };
 // Reads it, or makes it anew; the site's id of an installation that has none is taken from the
 // router's configuration file there is. ERR_IO or ERR_DECODE with words when it is there and cannot
@@ -58,7 +59,7 @@ const char *memory_text(const struct memory *m, const char *name);
 json_t *memory_object(struct memory *m, const char *name);
 int memory_save(struct memory *m, struct why *why);
 // Chooses a port for each of site_wanted.ports that has none, and that no other site of this user
-// has chosen, and saves. True when one was added.
+// has chosen; they see it, and memory_save() is to follow. True when one was added.
 bool memory_choose_ports(struct memory *m, const json_t *wanted);
 // As long as nobody was ever served at the chosen ports: forgets those that others have taken
 // meanwhile, to choose again. True when there was one.

@@ -118,6 +118,9 @@ int memory_save(struct memory *m, struct why *why)
     char *text = yaml_write(m->value, YAML_JSON);
     int err = host_write(m->path, str_of(text), 0600, why);
 
+    if (!err && m->is_unsynced)
+        err = host_sync(m->path, why);
+    m->is_unsynced &= err < 0;
     free(text);
     return err;
 }
@@ -226,6 +229,15 @@ static bool has_ports(const json_t *ports, const json_t *wanted)
     return true;
 }
 
+// For others to see. The disk is waited for when nobody else waits.
+static void show(struct memory *m)
+{
+    char *text = yaml_write(m->value, YAML_JSON);
+
+    m->is_unsynced |= host_put(m->path, str_of(text), 0600, NULL) == 0;
+    free(text); // a failure is told when all of it is saved
+}
+
 // One site at a time, until its choice can be read: many may be started together.
 bool memory_choose_ports(struct memory *m, const json_t *wanted)
 {
@@ -244,7 +256,7 @@ bool memory_choose_ports(struct memory *m, const json_t *wanted)
     taken = ports_of_others(m);
     json_array_foreach((json_t *)(uintptr_t)wanted, i, wish) is_new |=
         choose_port(ports, wish, taken);
-    memory_save(m, NULL); // a failure is told when all of it is saved
+    show(m);
     if (lock >= 0)
         close(lock);
     free(taken);
