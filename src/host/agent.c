@@ -26,12 +26,12 @@
 #include "net/net.h"
 
 enum {
-    SETTLE_MS = 10,   // so long after something new, everything is derived
-    SETTLE_SHARE = 9, // and so many times what the last time took: a tenth of the time is work
-    SETTLE_MAX_MS = 5000,
-    SETTLE_INPUT_MAX_MS = 250, // for what the user wrote
-    REST_MS = 1000,            // so long after the last turn, memory goes back
-    RETRY_MS = 2000,           // after a failure to write
+    SETTLE_MS = 10,      // so long after something new, everything is derived
+    SETTLE_SHARE = 9,    // and so many times what the last time took: a tenth of the time is work
+    SETTLE_MAX_MS = 250, // as long as it is about this site alone,
+    SETTLE_EACH_MS = 5,  // longer by this for each service of others that there is
+    REST_MS = 1000,      // so long after the last turn, memory goes back
+    RETRY_MS = 2000,     // after a failure to write
     SCRATCH = 64 * 1024,
     DAY_MS = 24 * 3600 * 1000,
 };
@@ -85,7 +85,8 @@ static void mark_within(struct agent *a, int64_t most_ms)
 
 static void mark(struct agent *a)
 {
-    mark_within(a, SETTLE_MAX_MS);
+    mark_within(a, SETTLE_MAX_MS +
+                       SETTLE_EACH_MS * (int64_t)json_array_size(a->render.wanted.services));
 }
 
 // --------------------------------------------------------------------------------------- input
@@ -351,7 +352,7 @@ static void renew(void *user, struct mono now)
 static void input_is_due(struct agent *a)
 {
     a->input_due = true;
-    mark_within(a, SETTLE_INPUT_MAX_MS);
+    mark_within(a, SETTLE_MAX_MS);
 }
 
 static void files_changed(void *user, struct mono now)
