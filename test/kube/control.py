@@ -10,11 +10,13 @@ import uuid
 import yaml
 
 from cluster import NOBODY
+from kubeapi import path_of
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SKUPPER = os.environ.get("SKUPPER", str(ROOT / "build" / "skupper"))
 API = "skupper.io/v2alpha1"
 HOME = "skupper"  # the namespace of the controller
+IMAGE = os.environ.get("SKUPPER_IMAGE")  # ours, where pods run
 
 
 def definitions():
@@ -51,8 +53,8 @@ class Controller:
         self.log_path = cluster.scratch / (self.name + "-" + uuid.uuid4().hex[:6] + ".log")
         self.log = open(self.log_path, "w", encoding="utf-8")
         environment = {"PATH": os.environ["PATH"], "HOSTNAME": self.name,
-                       "SKUPPER_ROUTER_IMAGE": "example.org/router:1",
-                       "SKUPPER_KUBE_ADAPTOR_IMAGE": "example.org/agent:1"}
+                       "SKUPPER_ROUTER_IMAGE": IMAGE or "example.org/router:1",
+                       "SKUPPER_KUBE_ADAPTOR_IMAGE": IMAGE or "example.org/agent:1"}
         environment.update({k: v for k, v in os.environ.items() if k.endswith("SAN_OPTIONS")})
         self.process = subprocess.Popen(
             [SKUPPER, "controller", "--platform", "kubernetes", "--kubeconfig",
@@ -160,9 +162,10 @@ class Site:
                                 lambda o: bool(o) and until(self.config(o)), timeout)
 
     def pod(self, name, app, ip, ready=True):
-        """A pod with a status of our own: nothing runs it."""
-        self.admin.create("pods", {"metadata": {"name": name, "labels": {"app": app}}, "spec": {
-            "schedulerName": NOBODY, "containers": [{"name": "c", "image": "i"}]}}, self.ns)
+        """A pod with a status of our own: nothing runs it. (A StatefulSet may have made it.)"""
+        made = self.admin.request("POST", path_of("pods", self.ns), {"metadata": {"name": name, "labels": {"app": app}}, "spec": {
+            "schedulerName": NOBODY, "containers": [{"name": "c", "image": "i"}]}})
+        assert made.code in (201, 409), made.message
         self.pod_status(name, ip, ready)
 
     def pod_status(self, name, ip, ready):

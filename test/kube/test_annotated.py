@@ -7,6 +7,7 @@ import pytest
 
 import control
 import pods
+from cluster import NOBODY
 from control import Controller, Site
 from services import Server, connect, echo
 
@@ -26,8 +27,9 @@ def workload(name, notes, app=None, port=8080):
     labels = {"app": app or name}
     return {"metadata": {"name": name, "annotations": notes}, "spec": {
         "replicas": 0, "selector": {"matchLabels": labels},
-        "template": {"metadata": {"labels": labels}, "spec": {"containers": [
-            {"name": "c", "image": "i", "ports": [{"containerPort": port}]}]}}}}
+        "template": {"metadata": {"labels": labels}, "spec": {
+            "schedulerName": NOBODY, "containers": [
+                {"name": "c", "image": "i", "ports": [{"containerPort": port}]}]}}}}
 
 
 def entries(obj):
@@ -334,7 +336,7 @@ def test_pods_of_a_headless_service_are_reached_by_their_names(home, members):
     admin = home.admin
     server = Server(echo)
     body = workload("db", {PROXY: "tcp", "skupper.io/headless": "true"})
-    body["spec"]["serviceName"] = "db"
+    body["spec"].update(serviceName="db", replicas=1)
     with Controller(home):
         own = admin.create("services", {"metadata": {"name": "db"}, "spec": {
             "clusterIP": "None", "selector": {"app": "db"},
