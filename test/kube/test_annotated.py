@@ -342,6 +342,8 @@ def test_pods_of_a_headless_service_are_reached_by_their_names(home, members):
             "clusterIP": "None", "selector": {"app": "db"},
             "ports": [{"port": server.port}]}}, a.site.ns)
         admin.create("statefulsets", body, a.site.ns)
+        if home.is_real:  # or it would be replaced, for want of its revision
+            admin.await_object("pods", "db-0", a.site.ns)
         a.site.pod("db-0", "db", "127.0.0.1")
         name = "connector/service.db.%d.db@db-0" % server.port
         a.site.await_config(lambda c: ("tcpConnector", name) in c)

@@ -75,7 +75,7 @@ def test_two_sites_become_one_network(served, tmp_path):
     assert east.run("listener", "create", "backend", "8080") == (
         'Waiting for create to complete...\nListener "backend" is configured.\n')
     assert a.get(kind("connectors"), "backend", west.ns)["spec"]["selector"] == "app=backend"
-    assert a.get("services", "backend", east.ns)["spec"]["ports"][0]["port"] == 8080
+    assert a.await_object("services", "backend", east.ns)["spec"]["ports"][0]["port"] == 8080
     assert row(east.run("listener", "status"), "backend")[2:5] == ["backend", "backend", "8080"]
     assert row(west.run("connector", "status"), "backend")[2:4] == ["backend", "app=backend"]
     assert "Routing key:\t\tbackend" in east.run("listener", "status", "backend")
