@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // For tests and fuzzing: a listener at router A, a connector at router B, and sockets that are
-// played. Between the routers a wire of memory passes bytes in pieces of `step`; time stands still
-// but for apart_pass(). What a socket gets is written down in words.
+// played. Between the routers a wire of memory passes bytes in pieces of `step`, the sockets say
+// theirs in pieces of `piece`; time stands still but for apart_pass(). What a socket gets is
+// written down in words.
 #pragma once
 
 #include <assert.h>
@@ -25,7 +26,7 @@ struct spot {
 struct apart {
     struct pool *pool;
     struct mono now;
-    size_t step;
+    size_t step, piece;
     struct router *router[2];
     struct tcp *tcp[2];
     struct router_conn *wire[2];
@@ -176,7 +177,7 @@ static inline void apart_begin_with(struct apart *x, size_t step, uint32_t sessi
 
     memset(x, 0, sizeof(*x));
     w.session_max = session_max;
-    x->step = step;
+    x->step = x->piece = step;
     x->now = (struct mono){NS_PER_S};
     o.pool = x->pool = pool_new(4096, 65536);
     for (int i = 0; i < 2; i++) {
@@ -241,13 +242,13 @@ static inline void apart_answer(struct apart *x, struct spot *p, bool is_there)
     apart_run(x);
 }
 
-// The socket's peer sends, in pieces of `step`, as far as there is room. Returns what was taken.
+// The socket's peer sends, in pieces of `piece`, as far as there is room. Returns what was taken.
 static inline size_t apart_say(struct apart *x, struct spot *p, const void *data, size_t len)
 {
     size_t at = 0;
 
     while (p->conn && at < len) {
-        size_t room = tcp_room(p->conn), piece = len - at < x->step ? len - at : x->step;
+        size_t room = tcp_room(p->conn), piece = len - at < x->piece ? len - at : x->piece;
 
         if (room == 0)
             break;
