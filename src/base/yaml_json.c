@@ -80,6 +80,8 @@ bool yaml_read_json(struct str text, struct yaml_docs *y)
 {
     struct scan s = {.at = text.ptr, .end = text.ptr + text.len, .line = 1};
 
+    if (text.len > 0 && memchr(text.ptr, '\0', text.len))
+        return false; // jansson passes over it
     for (skip_space(&s); s.at < s.end; skip_space(&s)) {
         json_error_t error;
         json_t *value;

@@ -214,6 +214,15 @@ TEST(what_cannot_be_read_is_told_with_line_and_field)
     }
 }
 
+TEST(a_nul_in_json_is_no_json)
+{
+    struct yaml_docs *y = NULL;
+    struct why why = {""};
+
+    CHECK(yaml_docs_parse("f", STR("{\"a\": [{\"b\": 2\0}]}"), &y, &why) < 0);
+    CHECK(!y && why.text[0] != '\0');
+}
+
 TEST(depth_has_a_limit)
 {
     for (int json = 0; json < 2; json++)
@@ -462,7 +471,7 @@ TEST(what_is_written_reads_back_the_same)
 TEST_MAIN(CASE(scalars_are_those_of_the_core_schema),
           CASE(json_is_read_with_its_own_escapes_and_in_a_row),
           CASE(documents_that_are_empty_are_left_out), CASE(every_field_knows_its_line),
-          CASE(what_cannot_be_read_is_told_with_line_and_field), CASE(depth_has_a_limit),
-          CASE(aliases_cannot_grow_without_limit), CASE(text_has_a_limit),
+          CASE(what_cannot_be_read_is_told_with_line_and_field), CASE(a_nul_in_json_is_no_json),
+          CASE(depth_has_a_limit), CASE(aliases_cannot_grow_without_limit), CASE(text_has_a_limit),
           CASE(it_is_written_the_way_people_write_it), CASE(json_is_indented_by_two_and_sorted),
           CASE(what_is_empty_is_pruned), CASE(what_is_written_reads_back_the_same))

@@ -627,6 +627,22 @@ TEST(a_broken_resource_breaks_only_itself)
     desk_fini(&d);
 }
 
+TEST(a_field_of_another_kind_does_not_reach_the_router)
+{
+    struct desk d;
+
+    site_desk(&d, "{}");
+    desk_put_spec(&d, "Listener", "l",
+                  "{'routingKey': 'a', 'host': '127.0.0.1', 'port': 1, 'observer': 'http1'}");
+    desk_put_spec(&d, "Connector", "c",
+                  "{'routingKey': 'a', 'host': 'h', 'port': 2, 'observer': 'http1'}");
+    desk_derive(&d);
+    CHECK_STR(str_of(site_text(desk_entity(&d, "tcpListener", "listener/l"), "observer")), "http1");
+    CHECK(desk_entity(&d, "tcpConnector", "connector/c@h") != NULL);
+    CHECK(!json_object_get(desk_entity(&d, "tcpConnector", "connector/c@h"), "observer"));
+    desk_fini(&d);
+}
+
 static char *line_seven(void *user, const json_t *resource, const char *path)
 {
     (void)user;
@@ -851,6 +867,7 @@ TEST_MAIN(CASE(a_minimal_site_is_rendered_as_published),
           CASE(what_the_router_says_of_an_entity_is_told), CASE(the_older_listener_has_the_port),
           CASE(a_multi_key_listener_has_an_address_for_each_key),
           CASE(services_have_tls_of_the_service_ca), CASE(a_broken_resource_breaks_only_itself),
+          CASE(a_field_of_another_kind_does_not_reach_the_router),
           CASE(an_error_says_where_it_stands), CASE(words_that_are_no_text_lose_their_odd_bytes),
           CASE(the_last_good_text_goes_on_working), CASE(of_two_resources_with_one_name_one_counts),
           CASE(a_resource_of_another_namespace_is_refused),

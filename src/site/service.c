@@ -37,7 +37,6 @@ static void put_common(struct model *m, const struct thing *t, json_t *attrs)
 {
     put_text(attrs, "address", spec_text(t, "routingKey"));
     put_text(attrs, "siteId", m->facts->site_id);
-    put_text(attrs, "observer", spec_text(t, "observer"));
 }
 
 static json_t *put_service(struct model *m, const struct thing *t, enum entity type,
@@ -72,12 +71,16 @@ static json_t *put_listener(struct model *m, struct thing *t, const char *name,
 
     if (!claim_place(m, t))
         return NULL;
-    if (!m->is_in_cluster)
-        return listener_tls(m, t) ? put_service(m, t, ENTITY_TCP_LISTENER, name) : NULL;
-    port = cluster_port(m, t, spec_text(t, "host"), port_name, name);
-    attrs = port > 0 && listener_tls(m, t) ? cluster_listener(m, name, port) : NULL;
-    if (attrs)
-        put_common(m, t, attrs);
+    if (m->is_in_cluster) {
+        port = cluster_port(m, t, spec_text(t, "host"), port_name, name);
+        attrs = port > 0 && listener_tls(m, t) ? cluster_listener(m, name, port) : NULL;
+        if (attrs)
+            put_common(m, t, attrs);
+    } else {
+        attrs = listener_tls(m, t) ? put_service(m, t, ENTITY_TCP_LISTENER, name) : NULL;
+    }
+    if (attrs) // which only a tcpListener has, whatever else a resource says
+        put_text(attrs, "observer", spec_text(t, "observer"));
     return attrs;
 }
 
