@@ -368,6 +368,7 @@ static void take_over(struct router_conn *c)
             amqp_link_drain(l->amqp);
         }
     }
+    once_begin(r);
     conn_mark(old);
     old->leaves_at = mono_add_ms(r->now, HANDOVER_MS);
     r->scrub_at = mono_min(r->scrub_at, old->leaves_at);
@@ -416,12 +417,26 @@ void edge_opened(struct router_conn *c)
                          "role edge joins an edge router's connector with an interior's listener");
 }
 
+// Another older uplink than `c`.
+static bool has_former(const struct router *r, const struct router_conn *c)
+{
+    list_for_each (node, &r->conns) {
+        const struct router_conn *other = list_entry(node, struct router_conn, on_router);
+
+        if (other != c && other->leaves_at.ns != 0)
+            return true;
+    }
+    return false;
+}
+
 // The active uplink is gone: another one that is open takes over.
 void edge_conn_lost(struct router_conn *c)
 {
     struct router *r = c->router;
 
     c->tracking = NULL;
+    if (c->leaves_at.ns != 0 && !has_former(r, c))
+        once_end(r);
     if (r->uplink != c)
         return;
     r->uplink = NULL;

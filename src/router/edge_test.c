@@ -267,6 +267,32 @@ TEST(an_uplink_of_another_connector_or_an_older_certificate_stands_by)
     }
 }
 
+TEST(a_multicast_that_comes_down_both_uplinks_arrives_once)
+{
+    struct talk t;
+    struct wire *first;
+
+    talk_begin(&t);
+    first = uplink(&t.net, "up", 1);
+    talk_attach(&t);
+    first->is_slow = true; // the interior hears of the newer one before it hears of the end of this
+    uplink(&t.net, "up", 2);
+    for (int i = 0; i < 3; i++)
+        send_ra(t.high, t.many_down, NULL, NULL, "x", true);
+    first->is_slow = false;
+    net_run(&t.net);
+    CHECK_EQ(t.low->received, 3);
+    CHECK(!strstr(heard(t.high), "released"));
+    t.sent_up = t.high->received;
+    t.sent_down = t.low->received;
+    talk_once(&t);
+    net_pass(&t.net, 3000);
+    CHECK(has_ended(&t.net, first));
+    CHECK(!t.net.routers[1]->came_down);
+    talk_once(&t);
+    net_end(&t.net);
+}
+
 TEST(a_newer_uplink_that_is_lost_at_once_leaves_the_older_one)
 {
     struct talk t;
@@ -522,6 +548,7 @@ TEST_MAIN(CASE(what_an_edge_has_nobody_for_goes_up_and_comes_down_elsewhere),
           CASE(multicast_reaches_edges_and_interior_once_each),
           CASE(an_uplink_with_a_newer_certificate_takes_over_and_nothing_is_lost),
           CASE(an_uplink_of_another_connector_or_an_older_certificate_stands_by),
+          CASE(a_multicast_that_comes_down_both_uplinks_arrives_once),
           CASE(a_newer_uplink_that_is_lost_at_once_leaves_the_older_one),
           CASE(a_dynamic_address_at_an_edge_is_reached_from_everywhere),
           CASE(when_the_active_uplink_is_lost_another_takes_over),

@@ -600,8 +600,11 @@ static bool is_second_copy(struct router *r, const struct arrival *a, const stru
 {
     uint32_t number = a->msg.ra.flags >> RA_NUMBER_SHIFT;
 
-    if (!r->routing || !is_multicast(to) || number == 0 || a->is_numbered ||
-        a->msg.ra.ingress.len == 0 || a->ingress == ROUTING_NO_NODE)
+    if (!is_multicast(to) || number == 0 || a->is_numbered || a->msg.ra.ingress.len == 0)
+        return false;
+    if (came_down(a))
+        return !once_came_down(r, a->msg.ra.ingress, number);
+    if (!r->routing || a->ingress == ROUTING_NO_NODE)
         return false;
     return a->ingress == ROUTING_SELF ||
            !once_is_new(r, a->ingress, str_skip(a->msg.ra.ingress, 2), number);

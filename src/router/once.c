@@ -11,6 +11,7 @@
 // For each ingress a window of the numbers seen lately, one bit each. It begins small, because many
 // routers only say a word now and then, and doubles while they keep talking.
 
+enum { CAME_DOWN = 4096 };
 enum { WINDOW_MIN = 512, WINDOW_MAX = 65536, NUMBERS = 1 << (32 - RA_NUMBER_SHIFT) };
 
 struct seen {
@@ -165,8 +166,36 @@ void once_forget(struct router *r, uint32_t node, struct str id)
     r->seen[node] = NULL;
 }
 
+void once_begin(struct router *r)
+{
+    if (!r->came_down)
+        r->came_down = xcalloc(CAME_DOWN, sizeof(*r->came_down));
+}
+
+void once_end(struct router *r)
+{
+    free(r->came_down);
+    r->came_down = NULL;
+}
+
+bool once_came_down(struct router *r, struct str ingress, uint32_t number)
+{
+    uint64_t hash = UINT64_C(14695981039346656037) ^ number, *place; // FNV-1a
+
+    if (!r->came_down)
+        return true;
+    for (size_t i = 0; i < ingress.len; i++)
+        hash = (hash ^ (uint8_t)ingress.ptr[i]) * UINT64_C(1099511628211);
+    place = &r->came_down[hash % CAME_DOWN];
+    if (*place == hash)
+        return false;
+    *place = hash;
+    return true;
+}
+
 void once_fini(struct router *r)
 {
+    once_end(r);
     for (uint32_t i = 0; i < r->seen_size; i++)
         seen_free(r->seen[i]);
     for (int i = 0; i < ONCE_PARKED; i++) {

@@ -39,6 +39,7 @@ struct client {
 struct wire {
     struct router_conn *conn[2]; // [1] is the one that listens; NULL: a client's
     struct client *client;
+    bool is_slow; // carries nothing while it is
 };
 
 struct net {
@@ -294,7 +295,7 @@ static inline void net_run(struct net *n)
         any = false;
         for (int i = 0; i < n->wire_count; i++)
             for (int from = 0; from < 2; from++)
-                if (n->wires[i].conn[from] || n->wires[i].client)
+                if (!n->wires[i].is_slow && (n->wires[i].conn[from] || n->wires[i].client))
                     any |= net_carry(n, &n->wires[i], from);
         for (int i = 0; i < NET_ROUTERS && n->routers[i]; i++)
             while (router_next_dirty(n->routers[i]))
