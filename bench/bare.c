@@ -32,8 +32,10 @@ enum {
     LINK = FLOWS + 1
 };
 
+#define RESET UINT32_MAX
+
 struct head {
-    uint32_t id, len; // nothing: the end of this direction
+    uint32_t id, len; // nothing: the end of this direction; RESET: of both
 };
 
 struct bytes {
@@ -212,15 +214,26 @@ static void flow_begin(struct bare *b, uint32_t id, int fd)
     flow_watch(b, &b->flows[id], EPOLL_CTL_ADD);
 }
 
-static void flow_end_if_over(struct bare *b, struct flow *f)
+static void flow_close(struct bare *b, struct flow *f)
 {
-    if (!f->is_read_over || !f->is_write_over)
-        return;
     b->full_flows -= f->is_full;
     close(f->fd);
-    f->fd = -1;
     free(f->out.data);
     *f = (struct flow){.fd = -1};
+}
+
+static void flow_reset(struct bare *b, struct flow *f)
+{
+    struct head h = {(uint32_t)(f - b->flows), RESET};
+
+    bytes_add(&b->out, &h, sizeof(h));
+    flow_close(b, f);
+}
+
+static void flow_end_if_over(struct bare *b, struct flow *f)
+{
+    if (f->is_read_over && f->is_write_over)
+        flow_close(b, f);
 }
 
 static void flow_write(struct bare *b, struct flow *f)
@@ -232,8 +245,10 @@ static void flow_write(struct bare *b, struct flow *f)
         n = send(f->fd, f->out.data + f->out.at, bytes_left(&f->out), MSG_NOSIGNAL);
         if (n > 0)
             f->out.at += (size_t)n;
-        else if (errno != EAGAIN)
-            f->out.at = f->out.len;
+        else if (errno != EAGAIN) {
+            flow_reset(b, f);
+            return;
+        }
     }
     if (bytes_left(&f->out) > 0 || was_waiting)
         flow_watch(b, f, EPOLL_CTL_MOD);
@@ -253,6 +268,10 @@ static void flow_read(struct bare *b, struct flow *f)
 
     if (n < 0 && errno == EAGAIN)
         return;
+    if (n < 0) {
+        flow_reset(b, f);
+        return;
+    }
     link_add(b, (uint32_t)(f - b->flows), data, n > 0 ? (size_t)n : 0);
     if (n > 0)
         return;
@@ -265,8 +284,13 @@ static void take(struct bare *b, const struct head *h, const uint8_t *data)
 {
     struct flow *f = &b->flows[h->id % FLOWS];
 
+    if (h->len == RESET) {
+        if (f->fd >= 0)
+            flow_close(b, f);
+        return;
+    }
     if (f->fd < 0) {
-        if (b->is_near)
+        if (b->is_near || h->len == 0)
             return;
         flow_begin(b, h->id % FLOWS, connect_to(b->server_port));
     }
@@ -289,10 +313,11 @@ static void link_read(struct bare *b)
         exit(0);
     while (bytes_left(&b->in) >= sizeof(h)) {
         memcpy(&h, b->in.data + b->in.at, sizeof(h));
-        if (bytes_left(&b->in) < sizeof(h) + h.len)
+        n = h.len == RESET ? 0 : h.len;
+        if (bytes_left(&b->in) < sizeof(h) + n)
             break;
         take(b, &h, b->in.data + b->in.at + sizeof(h));
-        b->in.at += sizeof(h) + h.len;
+        b->in.at += sizeof(h) + n;
     }
     if (b->in.at > PIECE) {
         memmove(b->in.data, b->in.data + b->in.at, bytes_left(&b->in));
@@ -328,7 +353,7 @@ static void turn(struct bare *b)
             link_read(b);
         else if (f->fd >= 0 && events[i].events & EPOLLOUT)
             flow_write(b, f);
-        if (f && f->fd >= 0 && !f->is_read_over && events[i].events & ~EPOLLOUT)
+        if (f && f->fd >= 0 && !f->is_read_over && events[i].events & ~(uint32_t)EPOLLOUT)
             flow_read(b, f);
     }
     if (bytes_left(&b->out) > 0)
