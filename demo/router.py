@@ -5,9 +5,11 @@
 Run by `make demo`. Everything happens on 127.0.0.1 in a temporary directory, and ends by itself.
 """
 
+import contextlib
 import json
 import os
 import pathlib
+import random
 import shutil
 import signal
 import socket
@@ -42,9 +44,11 @@ def say(text):
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """Below the ports that the system gives to clients, who could take it before a router does."""
+    while True:
+        with socket.socket() as s, contextlib.suppress(OSError):
+            s.bind(("127.0.0.1", random.randrange(30000, 32768)))
+            return s.getsockname()[1]
 
 
 def openssl(*args):

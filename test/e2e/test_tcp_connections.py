@@ -113,12 +113,16 @@ def test_what_holds_a_connection_up_is_told(routers, rows):
             return [r["waitsFor"] for r in seen] == [
                 "the other end to read", "its own peer to read"]
 
+        def all_have_arrived():
+            near, far = seen[:] = both(rows, made)
+            return near["bytesIn"] == far["bytesOut"] + far["unsent"]
+
         seen = []
         wait(is_full)
+        wait(all_have_arrived)
         near, far = seen
         assert near["unacknowledged"] >= 1042432
         assert far["unsent"] > 0
-        assert near["bytesIn"] == far["bytesOut"] + far["unsent"]
     done.set()
 
 

@@ -3,7 +3,6 @@
 
 import os
 import pathlib
-import socket
 import subprocess
 import uuid
 
@@ -11,6 +10,7 @@ import yaml
 
 from cluster import NOBODY
 from kubeapi import path_of
+from pods import free_port  # noqa: F401
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SKUPPER = os.environ.get("SKUPPER", str(ROOT / "build" / "skupper"))
@@ -87,12 +87,6 @@ class Controller:
             print(self.text()[-5000:])
         elif self.process.poll() is None:
             self.close()
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def grant_credentials(cluster):
