@@ -6,6 +6,7 @@ Run by `make demo`. Everything happens on this machine in a temporary directory,
 Each site is a namespace with an address of its own (127.1.0.x) to stand for another place.
 """
 
+import contextlib
 import http.client
 import http.server
 import os
@@ -105,10 +106,13 @@ class Database(socketserver.ThreadingTCPServer):
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
 
-def get(host):
+def get(host, connected=lambda: None):
     """A request to the web service as seen at that address; None: no answer."""
+    connection = http.client.HTTPConnection(host, WEB, timeout=5)
+    with contextlib.suppress(OSError):
+        connection.connect()
+    connected()
     try:
-        connection = http.client.HTTPConnection(host, WEB, timeout=2)
         connection.request("GET", "/")
         return connection.getresponse().read().decode()
     except OSError:
@@ -164,9 +168,12 @@ def use():
 
 def get_many(count):
     """So many requests at a time; how often each place answered."""
-    answers = []
-    asking = [threading.Thread(target=lambda: answers.append(get(HOSTS["on-prem"])))
-              for _ in range(count)]
+    answers, all_connected = [], threading.Barrier(count)
+
+    def request():
+        answers.append(get(HOSTS["on-prem"], all_connected.wait))
+
+    asking = [threading.Thread(target=request) for _ in range(count)]
     for t in asking:
         t.start()
     for t in asking:
