@@ -510,12 +510,12 @@ void once_init(struct router *r); // once r->rng is there
 uint32_t once_next(struct router *r);
 // And not any more after this. `id` is the node's, under which it may have been known before.
 bool once_is_new(struct router *r, uint32_t node, struct str id, uint32_t number);
-// Of an edge router: has this copy not come down another of its uplinks? Asked from once_begin()
-// to once_end(), while a newer uplink takes over: until the interior has heard on both of what is
-// attached where, it sends a multicast down both.
+// Of an edge router: has this multicast come down another of its uplinks already? True at most from
+// once_begin() to once_end(), while a newer uplink takes over: until the interior has heard on both
+// of what is attached where, it sends a multicast down both.
 void once_begin(struct router *r);
 void once_end(struct router *r);
-bool once_came_down(struct router *r, struct str ingress, uint32_t number);
+bool once_has_come_down(struct router *r, struct str ingress, uint32_t number);
 void once_forget(struct router *r, uint32_t node, struct str id); // the node's number is another's
 void once_fini(struct router *r);
 

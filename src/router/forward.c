@@ -603,7 +603,7 @@ static bool is_second_copy(struct router *r, const struct arrival *a, const stru
     if (!is_multicast(to) || number == 0 || a->is_numbered || a->msg.ra.ingress.len == 0)
         return false;
     if (came_down(a))
-        return !once_came_down(r, a->msg.ra.ingress, number);
+        return once_has_come_down(r, a->msg.ra.ingress, number);
     if (!r->routing || a->ingress == ROUTING_NO_NODE)
         return false;
     return a->ingress == ROUTING_SELF ||

@@ -178,19 +178,19 @@ void once_end(struct router *r)
     r->came_down = NULL;
 }
 
-bool once_came_down(struct router *r, struct str ingress, uint32_t number)
+bool once_has_come_down(struct router *r, struct str ingress, uint32_t number)
 {
     uint64_t hash = UINT64_C(14695981039346656037) ^ number, *place; // FNV-1a
 
     if (!r->came_down)
-        return true;
+        return false;
     for (size_t i = 0; i < ingress.len; i++)
         hash = (hash ^ (uint8_t)ingress.ptr[i]) * UINT64_C(1099511628211);
     place = &r->came_down[hash % CAME_DOWN];
     if (*place == hash)
-        return false;
+        return true;
     *place = hash;
-    return true;
+    return false;
 }
 
 void once_fini(struct router *r)
