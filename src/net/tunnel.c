@@ -127,6 +127,10 @@ int tunnel_init(struct tunnel *t, const struct net_proxy *p, const char *host, c
     char *credentials = NULL, *place, number[16];
 
     *t = (struct tunnel){.proxy = p, .has_credentials = p->username != NULL};
+    if (!is_printable(host) || !is_printable(port)) { // it would end the line it stands in
+        why_set(why, "host or port: a control character cannot be in it; correct the connector");
+        return ERR_INVALID;
+    }
     if (p->username && !(credentials = authorization(p, why)))
         return ERR_INVALID;
     port_number(port, number);

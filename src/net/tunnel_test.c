@@ -40,6 +40,22 @@ TEST(the_far_host_is_told_as_it_is)
     check_request("e", "https", NULL, NULL, "CONNECT e:443 HTTP/1.1\r\nHost: e:443\r\n\r\n");
 }
 
+TEST(a_far_host_cannot_add_lines_to_the_request)
+{
+    static const char *const rows[][2] = {{"e\r\nX: y", "1"}, {"e", "1\r\nX: y"}, {"e\n", "1"}};
+    struct net_proxy *p = proxy_of(NULL, NULL);
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct why why = {""};
+        struct tunnel t;
+
+        CHECK_EQ(tunnel_init(&t, p, rows[i][0], rows[i][1], &why), ERR_INVALID);
+        CHECK(strstr(why.text, "control character") != NULL);
+        tunnel_fini(&t);
+    }
+    net_proxy_unref(p);
+}
+
 #define REQUEST(coded)                                                                             \
     "CONNECT e:1 HTTP/1.1\r\nHost: e:1\r\nProxy-Authorization: Basic " coded "\r\n\r\n"
 
@@ -229,8 +245,8 @@ TEST(an_answer_has_an_end)
     free(longest);
 }
 
-TEST_MAIN(CASE(the_far_host_is_told_as_it_is), CASE(credentials_are_basic_ones),
-          CASE(a_password_is_read_for_each_connection), CASE(a_password_that_is_not_there_is_told),
-          CASE(profiles_that_make_no_sense_are_refused),
+TEST_MAIN(CASE(the_far_host_is_told_as_it_is), CASE(a_far_host_cannot_add_lines_to_the_request),
+          CASE(credentials_are_basic_ones), CASE(a_password_is_read_for_each_connection),
+          CASE(a_password_that_is_not_there_is_told), CASE(profiles_that_make_no_sense_are_refused),
           CASE(an_answer_means_the_same_wherever_it_is_cut),
           CASE(what_is_no_answer_is_known_at_once), CASE(an_answer_has_an_end))
