@@ -68,6 +68,7 @@ class Web(http.server.ThreadingHTTPServer):
     """A web service that says where it runs, and works a moment for each answer."""
 
     daemon_threads = True
+    request_queue_size = 128  # of Python's own 5 a burst of forty would be turned away
 
     def __init__(self, place):
         class Handler(http.server.BaseHTTPRequestHandler):
