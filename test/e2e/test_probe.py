@@ -34,7 +34,8 @@ def join(routers, request):
     for joined in made:
         if joined.probe.thread.is_alive():
             joined.probe.close()
-        assert [f for f in joined.probe.faults if f != "stopped"] == []
+        faults = [f for f in joined.probe.faults if f != "stopped"]
+        assert faults == [], "\n".join(joined.router.log.lines[-60:])
 
 
 def test_every_kind_of_control_message_is_exchanged(join):
