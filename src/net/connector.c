@@ -172,11 +172,24 @@ static int find_place(const struct net_connector *c, const struct net_place *p)
     return -1;
 }
 
+// Whether its places besides its own are just these, in their order.
+static bool has_places(const struct net_connector *c, const struct net_place *others, int count)
+{
+    if (c->place_count != 1 + count)
+        return false;
+    for (int i = 0; i < count; i++)
+        if (find_place(c, &others[i]) != 1 + i)
+            return false;
+    return true;
+}
+
 void net_connector_set_places(struct net_connector *c, const struct net_place *others, int count)
 {
     int old_count = c->place_count, at = c->at;
     struct net_place kept = at > 0 ? c->places[at] : (struct net_place){NULL, NULL};
 
+    if (has_places(c, others, count))
+        return; // and a race that is under way goes on
     for (int i = 1; i < old_count; i++)
         if (i != at)
             free_place(&c->places[i]);
@@ -202,8 +215,12 @@ void net_connector_aim(struct net_connector *c, const struct net_place *to)
 {
     int i = find_place(c, to);
 
-    if (i < 0 || (i == c->at && (c->stream || c->is_bound)))
+    if (i < 0)
         return;
+    if (i == c->at && (c->stream || c->is_bound || c->place_count == 1)) {
+        c->is_bound = true;
+        return; // it is there, or on its way
+    }
     c->at = i;
     c->is_bound = true;
     c->is_aimed = c->stream != NULL;

@@ -1,4 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include "net/rig_test.h"
 
 #include "net/names_test.h"
@@ -291,7 +296,36 @@ TEST(a_place_that_fails_or_is_lost_is_left_for_the_next_one)
     rig_end(&r);
 }
 
-TEST_MAIN(CASE(a_place_that_fails_or_is_lost_is_left_for_the_next_one),
+TEST(an_attempt_goes_on_when_it_is_told_what_it_knows)
+{
+    struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(sa);
+    int server = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), fd = -1;
+    const struct net_place *places;
+    char port[16];
+    struct rig r;
+    int count, at;
+
+    CHECK_EQ(bind(server, (struct sockaddr *)&sa, len), 0);
+    CHECK_EQ(listen(server, 8), 0);
+    getsockname(server, (struct sockaddr *)&sa, &len);
+    snprintf(port, sizeof(port), "%d", ntohs(sa.sin_port));
+    rig_begin(&r);
+    rig_connect(&r, (struct net_connector_opts){.port = port});
+    RIG_UNTIL(&r, (fd = accept4(server, NULL, NULL, SOCK_CLOEXEC)) >= 0);
+    CHECK(!r.client); // it is not known yet
+    net_connector_set_places(r.connector, NULL, 0);
+    places = net_connector_places(r.connector, &count, &at);
+    net_connector_aim(r.connector, &places[at]);
+    RIG_UNTIL(&r, r.client);
+    CHECK_EQ(accept4(server, NULL, NULL, SOCK_CLOEXEC), -1); // not begun anew
+    rig_end(&r);
+    close(fd);
+    close(server);
+}
+
+TEST_MAIN(CASE(an_attempt_goes_on_when_it_is_told_what_it_knows),
+          CASE(a_place_that_fails_or_is_lost_is_left_for_the_next_one),
           CASE(pauses_between_attempts_double_up_to_their_limit_with_jitter),
           CASE(a_stream_that_was_good_starts_the_pauses_from_their_least),
           CASE(a_listener_that_comes_later_is_found),
