@@ -44,7 +44,7 @@ enum {
     PID_MAX = 16,
     WARM_MS = 300,
     READY_MS = 20000,
-    SILENCE_MS = 1000, // nothing for so long: what has not come does not come any more
+    SILENCE_MS = 5000, // nothing for so long: what has not come does not come any more
 };
 
 struct options {

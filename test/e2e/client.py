@@ -25,7 +25,7 @@ from proton import Data, Delivery, Handler, Link, Message, Terminus
 from proton.reactor import ApplicationEvent, Container, EventInjector
 
 PIECE = 65536
-TIMEOUT = float(os.environ.get("E2E_TIMEOUT", "30"))
+TIMEOUT = float(os.environ.get("E2E_TIMEOUT", "60"))
 
 
 class Gone(Exception):

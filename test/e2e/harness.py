@@ -26,17 +26,17 @@ PEER = os.environ.get("PEER_SKROUTERD", "")
 WORKERS = int(os.environ.get("E2E_WORKERS", "0"))
 # Built with a sanitizer, whose own memory says nothing of ours: no test sees it grow.
 SANITIZED = bool(os.environ.get("E2E_SANITIZED"))
-TIMEOUT = float(os.environ.get("E2E_TIMEOUT", "30"))
+TIMEOUT = float(os.environ.get("E2E_TIMEOUT", "60"))
 
 
 def _ports():
     """Below the ports that the system gives to clients, for a port may be asked for long before
     anybody listens there; tests that run at the same time have ranges of their own."""
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 8
-    first = 10000 + 2500 * worker
-    at = random.randrange(2500)
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 16
+    first, count = 10000 + 1250 * worker, 1250
+    at = random.randrange(count)
     while True:
-        at = (at + 1) % 2500
+        at = (at + 1) % count
         yield first + at
 
 

@@ -13,7 +13,7 @@ from proton import Delivery, Message, int32, symbol
 from proton.handlers import MessagingHandler
 from proton.reactor import ApplicationEvent, Container, EventInjector, LinkOption
 
-TIMEOUT = 30
+TIMEOUT = 60
 CONTROL, DATA = "qd.router", "qd.router-data"
 PRIORITIES = 10
 

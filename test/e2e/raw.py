@@ -7,7 +7,7 @@ import struct
 
 from proton import Data, Described, symbol, ubyte, uint, ulong, ushort
 
-TIMEOUT = float(os.environ.get("E2E_TIMEOUT", "30"))
+TIMEOUT = float(os.environ.get("E2E_TIMEOUT", "60"))
 AMQP, SASL = b"AMQP\x00\x01\x00\x00", b"AMQP\x03\x01\x00\x00"
 OPEN, BEGIN, ATTACH, FLOW, TRANSFER, DISPOSITION, DETACH, END, CLOSE = range(0x10, 0x19)
 MECHANISMS, INIT, CHALLENGE, RESPONSE, OUTCOME = range(0x40, 0x45)

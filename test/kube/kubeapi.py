@@ -14,7 +14,7 @@ import urllib.parse
 
 import yaml
 
-TIMEOUT = 30
+TIMEOUT = 60
 JSON, MERGE = "application/json", "application/merge-patch+json"
 STRATEGIC, JSON_PATCH = "application/strategic-merge-patch+json", "application/json-patch+json"
 APPLY = "application/apply-patch+yaml"

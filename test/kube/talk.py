@@ -9,7 +9,7 @@ import subprocess
 import threading
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
-TIMEOUT = 30
+TIMEOUT = 60
 
 
 def program():
