@@ -334,7 +334,7 @@ static int run_network_status(struct cli *c, struct store *s)
     if (!network)
         status = tell_silence(c, s);
     else if (form[0])
-        cli_print(c, network, form);
+        cli_print_whole(c, network, form); // the lists are there, be they empty
     else
         print_network(c, network, own);
     json_decref(network);

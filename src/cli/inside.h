@@ -110,6 +110,7 @@ void table_free(struct table *t); // also one that has been printed
 // A resource or any value, as -o asks: "json" or "yaml". Nothing that is empty is shown.
 void cli_print(struct cli *c, const json_t *value, const char *form);
 void cli_print_list(struct cli *c, const json_t *list, const char *form);
+void cli_print_whole(struct cli *c, const json_t *value, const char *form); // what is empty, too
 
 // ----------------------------------------------------------------------------------------- store
 

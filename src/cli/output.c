@@ -122,13 +122,19 @@ void table_free(struct table *t)
     *t = (struct table){0};
 }
 
-void cli_print(struct cli *c, const json_t *value, const char *form)
+void cli_print_whole(struct cli *c, const json_t *value, const char *form)
 {
-    json_t *pruned = yaml_pruned(value);
-    char *text = yaml_write(pruned, strcmp(form, "json") == 0 ? YAML_JSON : YAML_BLOCK);
+    char *text = yaml_write(value, strcmp(form, "json") == 0 ? YAML_JSON : YAML_BLOCK);
 
     fputs(text, c->out);
     free(text);
+}
+
+void cli_print(struct cli *c, const json_t *value, const char *form)
+{
+    json_t *pruned = yaml_pruned(value);
+
+    cli_print_whole(c, pruned, form);
     json_decref(pruned);
 }
 

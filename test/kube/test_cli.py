@@ -275,8 +275,12 @@ def test_the_network_is_told_as_the_cluster_knows_it(served, tmp_path):
     cli.run("site", "create", "west")
     assert "has not heard of the network yet" in cli.run("network", "status", status=1)
     site = a.get(kind("sites"), "west", cli.ns)
-    a.create("configmaps", {"metadata": {"name": "skupper-network-status"}, "data": {
-        "NetworkStatus": NETWORK % site["metadata"]["uid"]}}, cli.ns)
+    status = {"metadata": {"name": "skupper-network-status"},
+              "data": {"NetworkStatus": '{"addresses": [], "siteStatus": []}'}}
+    a.create("configmaps", status, cli.ns)
+    assert cli.json("network", "status") == {"addresses": [], "siteStatus": []}
+    status["data"]["NetworkStatus"] = NETWORK % site["metadata"]["uid"]
+    a.patch("configmaps", "skupper-network-status", {"data": status["data"]}, cli.ns)
     said = cli.run("network", "status")
     assert "west w (%s, kubernetes 2) [local]" % site["metadata"]["uid"] in said
     assert "link east to east (up, cost 1)" in said and "offers db (10.0.0.1:5432)" in said
