@@ -29,6 +29,7 @@ class Server:
         self.socket.listen(4096)  # a crowd that finds it full calls again only after seconds
         self.port = self.socket.getsockname()[1]
         self.accepted = 0
+        self.faults = []  # of its connections
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self):
@@ -44,8 +45,8 @@ class Server:
     def _run(self, s):
         try:
             self.serve(s)
-        except OSError:
-            pass
+        except OSError as fault:
+            self.faults.append(fault)
         finally:
             s.close()
 

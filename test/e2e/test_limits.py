@@ -8,6 +8,7 @@ from harness import Management
 from proton import Delivery, Message, uint
 from raw import (AMQP, ATTACH, BEGIN, CLOSE, END, FLOW, OPEN, OUTCOME, RECEIVER, SASL, SENDER, Raw,
                  frame, performative, source, target)
+from services import wait
 
 EMPTY_FRAME = b"\x00\x00\x00\x08\x02\x00\x00\x00"
 
@@ -86,8 +87,8 @@ def test_a_flood_of_connections_leaves_room_for_others(router):
         Raw(router.port).close()
     still_serves(router)
     management = Management(router)
-    connections = management.query("connection", ["identity"])
-    assert len(connections) <= 4, len(connections)
+    # Who came and went may still be in the queue; in the end there is nobody but this client.
+    wait(lambda: len(management.query("connection", ["identity"])) <= 4)
     assert router.resident_kib() - before < 2048
 
 

@@ -60,13 +60,14 @@ def test_the_server_may_speak_first_and_end_first(routers, length):
         s.shutdown(socket.SHUT_WR)
         got.append(receive_all(s))
 
-    _, _, port = service(routers, length, serve)
+    made, server, port = service(routers, length, serve)
     with connect(port) as s:
         assert receive_all(s) == b"welcome"
         s.sendall(b"after your end")
         s.shutdown(socket.SHUT_WR)
         s.recv(1)
-    wait(lambda: got == [b"after your end"])
+    wait(lambda: got or server.faults)
+    assert got == [b"after your end"], (server.faults, [r.log.lines[-20:] for r in made])
 
 
 def meets_reset(s):
