@@ -773,15 +773,18 @@ void drive_free(struct drive *r)
     free(r);
 }
 
+bool drive_wants(struct drive *r, const json_t *config)
+{
+    json_unfold(&r->wanted);
+    return r->wanted && json_equal(r->wanted, config);
+}
+
 void drive_want(struct drive *r, const json_t *config)
 {
-    json_t *before = r->wanted;
-    bool is_same;
+    bool is_same = drive_wants(r, config);
 
-    json_unfold(&before);
-    is_same = before && json_equal(before, config);
+    json_decref(r->wanted);
     r->wanted = json_incref((json_t *)(uintptr_t)config);
-    json_decref(before);
     if (is_same)
         return;
     r->is_settled = false;

@@ -53,6 +53,8 @@ int drive_reload(struct drive *r, struct why *why);
 // The configuration it shall have, as a list like that of a file; kept by reference, so it is not
 // to be changed any more. Until the first call nothing is changed.
 void drive_want(struct drive *r, const json_t *config);
+// It is to have exactly this already.
+bool drive_wants(struct drive *r, const json_t *config);
 // It differs in what a router reads only at its start.
 bool drive_needs_restart(const struct drive *r);
 // It answers; and everything that could be applied has been.

@@ -53,6 +53,8 @@ struct agent {
     bool input_due;    // files of the user may have changed
     bool has_unit;     // of the router, without a keeper
     bool has_output;   // written once
+    bool has_config;   // the router's, likewise
+    size_t heard;      // services of others
     int64_t derive_ms; // what the last turn took
     json_t *told;      // problems already in the log
     struct net_timer derive_timer, renew_timer, rest_timer;
@@ -85,8 +87,7 @@ static void mark_within(struct agent *a, int64_t most_ms)
 
 static void mark(struct agent *a)
 {
-    mark_within(a, SETTLE_MAX_MS +
-                       SETTLE_EACH_MS * (int64_t)json_array_size(a->render.wanted.services));
+    mark_within(a, SETTLE_MAX_MS + SETTLE_EACH_MS * (int64_t)a->heard);
 }
 
 // --------------------------------------------------------------------------------------- input
@@ -239,9 +240,24 @@ static void set_place(struct agent *a, const json_t *place)
     free(certificates);
 }
 
+// What the router reads at its start, and what it is to have while it runs: the same in two forms,
+// so the file is written when the other changes.
+static int configure(struct agent *a, bool *is_new, struct why *why)
+{
+    int err;
+
+    *is_new = !a->has_config || !drive_wants(a->router, a->render.wanted.router);
+    if (!*is_new)
+        return 0;
+    err = output_router(&a->paths, a->render.wanted.router, why);
+    a->has_config = !err;
+    return err;
+}
+
 // The router's process and its entities.
 static int apply(struct agent *a, struct why *why)
 {
+    bool is_new;
     int err;
 
     if (!has_router(a)) {
@@ -250,7 +266,7 @@ static int apply(struct agent *a, struct why *why)
             keeper_stop(a->keeper);
         return 0;
     }
-    err = output_router(&a->paths, a->render.wanted.router, why);
+    err = configure(a, &is_new, why);
     if (err < 0)
         return err;
     if (a->keeper)
@@ -261,7 +277,8 @@ static int apply(struct agent *a, struct why *why)
         return err;
     a->has_unit = true;
     set_place(a, a->render.wanted.management);
-    drive_want(a->router, a->render.wanted.router);
+    if (is_new)
+        drive_want(a->router, a->render.wanted.router);
     if (drive_needs_restart(a->router)) {
         log_write(LOG_AGENT, LOG_WARNING, "router restarted: its id or mode has changed");
         if (a->keeper)
@@ -313,6 +330,8 @@ static void derive(void *user, struct mono now)
     json_decref(before);
     neighbours_tell(a->neighbours, a->render.wanted.targets); // before anybody can listen for it
     sharing_set(a->sharing, a->render.wanted.announce, a->render.wanted.services);
+    a->heard = json_array_size(a->render.wanted.services);
+    render_applied(&a->render);
     if (err < 0) {
         log_write(LOG_AGENT, LOG_ERROR, "%s", why.text);
         net_timer_set(a->loop, &a->derive_timer, mono_add_ms(now, RETRY_MS));
@@ -330,6 +349,8 @@ static void rest(void *user, struct mono now)
     struct agent *a = user;
 
     (void)now;
+    if (a->is_marked) // there is something to do soon, and it ends with a rest
+        return;
     render_rest(&a->render);
     drive_rest(a->router);
     census_rest(a->census);
@@ -380,7 +401,7 @@ static void signalled(void *user, int number, struct mono now)
         net_loop_stop(a->loop);
         return;
     }
-    a->has_output = false; // somebody else may have removed it: all of it is told again
+    a->has_output = a->has_config = false; // somebody else may have removed it: it is told again
     input_is_due(a);
 }
 
@@ -394,6 +415,7 @@ static void router_ended(void *user)
 {
     struct agent *a = user;
 
+    a->has_config = false; // it is about to be read, whoever has touched it
     if (!memory_release_ports(&a->render.memory)) {
         mark(a);
         return;

@@ -121,6 +121,9 @@ void render_fini(struct render *r);
 // From the input as it was scanned last to r->wanted, with ports chosen and certificates made.
 // `live` NULL: there is no router.
 void render(struct render *r, const struct render_live *live);
+// The router and other sites have got what is theirs of r->wanted: it goes, until the next
+// render().
+void render_applied(struct render *r);
 // Nothing is to be done for a while: what is wanted is kept small until it is needed again, which
 // is by render_wake() or the next render().
 void render_rest(struct render *r);

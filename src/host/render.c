@@ -62,30 +62,27 @@ void render_fini(struct render *r)
     *r = (struct render){0};
 }
 
-// What is compared with the next time.
-static json_t **const *kept_values(struct render *r, json_t **out[4])
+void render_applied(struct render *r)
 {
-    out[0] = &r->wanted.resources;
-    out[1] = &r->wanted.router;
-    out[2] = &r->wanted.services;
-    out[3] = NULL;
-    return out;
+    json_t **const done[] = {&r->wanted.router, &r->wanted.services};
+
+    for (size_t i = 0; i < sizeof(done) / sizeof(done[0]); i++) {
+        json_decref(*done[i]);
+        *done[i] = NULL;
+    }
 }
 
+// What is compared with the next time.
 void render_rest(struct render *r)
 {
-    json_t **values[4];
-
-    for (json_t **const *v = kept_values(r, values); r->has_wanted && *v; v++)
-        json_fold(*v);
+    if (r->has_wanted)
+        json_fold(&r->wanted.resources);
 }
 
 void render_wake(struct render *r)
 {
-    json_t **values[4];
-
-    for (json_t **const *v = kept_values(r, values); r->has_wanted && *v; v++)
-        json_unfold(*v);
+    if (r->has_wanted)
+        json_unfold(&r->wanted.resources);
 }
 
 static void derive_once(struct render *r, const struct render_inputs *in,

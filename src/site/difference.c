@@ -89,26 +89,42 @@ static int by_text(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
+static int kind_of(const json_t *pair)
+{
+    const char *type = json_string_value(json_array_get(pair, 0));
+    int k = 0;
+
+    while (type && k < KIND_COUNT && strcmp(type, kinds[k].name) != 0)
+        k++;
+    return type ? k : KIND_COUNT;
+}
+
 static void read_side(struct side *s, const json_t *config)
 {
     size_t i;
     json_t *pair;
 
+    for (int k = 0; k < KIND_COUNT; k++)
+        s->entities[k] = json_object();
+    json_array_foreach(config, i, pair)
+    {
+        json_t *attrs = json_array_get(pair, 1);
+        int k = kind_of(pair);
+        const char *name =
+            k < KIND_COUNT ? json_string_value(json_object_get(attrs, kinds[k].key)) : NULL;
+
+        if (name)
+            json_object_set(s->entities[k], name, attrs);
+    }
+}
+
+static void sort_side(struct side *s)
+{
     for (int k = 0; k < KIND_COUNT; k++) {
         const char *name;
         json_t *attrs;
         size_t at = 0;
 
-        s->entities[k] = json_object();
-        json_array_foreach(config, i, pair)
-        {
-            const char *type = json_string_value(json_array_get(pair, 0));
-
-            attrs = json_array_get(pair, 1);
-            name = json_string_value(json_object_get(attrs, kinds[k].key));
-            if (type && name && strcmp(type, kinds[k].name) == 0)
-                json_object_set(s->entities[k], name, attrs);
-        }
         s->names[k] = xcalloc(json_object_size(s->entities[k]) + 1, sizeof(char *));
         json_object_foreach(s->entities[k], name, attrs) s->names[k][at++] = name;
         qsort(s->names[k], at, sizeof(char *), by_text);
@@ -295,6 +311,28 @@ static void update_logs(struct difference *d)
     json_decref(nothing);
 }
 
+// Nearly all of a large configuration is as it was: that is left out before anything is sorted. An
+// address that is the same may still have to go and come with its listener.
+static void drop_same(struct difference *d)
+{
+    for (int k = 0; k < KIND_COUNT; k++) {
+        const char *name;
+        json_t *from;
+        void *next;
+        bool is_update;
+
+        json_object_foreach_safe(d->from.entities[k], next, name, from)
+        {
+            const json_t *to = json_object_get(d->to.entities[k], name);
+
+            if (k == LISTENER_ADDRESS || !to || differs(k, from, to, &is_update))
+                continue;
+            json_object_del(d->to.entities[k], name);
+            json_object_del(d->from.entities[k], name);
+        }
+    }
+}
+
 // Those that must be made anew take their addresses along; a listener whose kind of addressing
 // changes is such a one.
 static void find_replaced(struct difference *d)
@@ -374,6 +412,9 @@ json_t *site_config_difference(const json_t *applied, const json_t *wanted, bool
 
     read_side(&d.from, applied);
     read_side(&d.to, wanted);
+    drop_same(&d);
+    sort_side(&d.from);
+    sort_side(&d.to);
     find_operations(&d);
     *restart = needs_restart(applied, wanted);
     side_free(&d.from);

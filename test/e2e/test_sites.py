@@ -147,6 +147,20 @@ def test_a_router_that_dies_is_started_again_and_everything_comes_back(pair):
     server.close()
 
 
+def test_a_configuration_that_somebody_touched_is_set_right_when_it_is_read(home):
+    west = home.site("west")
+    file = west.root / "runtime" / "router" / "skrouterd.json"
+    text = file.read_text()
+    file.write_text(text + "\n")
+    west.kill("router")
+    s.until("another reads it", lambda: file.read_text() == text)
+    # And when somebody asks for it.
+    file.unlink()
+    west.run("system", "reload")
+    s.until("it is written", file.exists)
+    assert file.read_text() == text
+
+
 def test_uninstalling_touches_nothing_while_a_site_runs_and_leaves_nothing_when_forced(home):
     idle = home.site("a-first", start=False)
     running = [home.site(name) for name in ("b", "c")]
