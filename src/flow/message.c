@@ -279,31 +279,47 @@ int flow_read(struct str message, struct flow_news *out)
     return err;
 }
 
+// Type and identity, wherever they stand. As a rule they are in front: nothing is read twice then.
+static int read_head(struct flow_read *rec)
+{
+    struct amqp_reader at = rec->rest;
+    uint32_t left = rec->value_count;
+    bool has_type = false, is_in_front = true;
+
+    for (; left > 0 && !(has_type && rec->id.len > 0); left--) {
+        struct amqp_item key, value;
+
+        if (amqp_read(&at, &key) < 0 || amqp_read(&at, &value) < 0 || key.type != AMQP_UINT)
+            return ERR_DECODE;
+        if (key.u == FLOW_RECORD_TYPE && value.type == AMQP_UINT) {
+            rec->type = (uint32_t)value.u;
+            has_type = true;
+        } else if (key.u == FLOW_IDENTITY && value.type == AMQP_STRING) {
+            rec->id = value.bytes;
+        } else {
+            is_in_front = false;
+        }
+    }
+    if (!has_type || rec->id.len == 0)
+        return ERR_DECODE;
+    if (is_in_front) {
+        rec->rest = at;
+        rec->value_count = left;
+    }
+    return 0;
+}
+
 int flow_read_record(struct flow_news *n, struct flow_read *out)
 {
-    struct amqp_item map, key, value;
-    bool has_type = false;
+    struct amqp_item map;
 
     if (n->record_count == 0)
         return 0;
     if (amqp_read(&n->rest, &map) < 0 || map.type != AMQP_MAP)
         return ERR_DECODE;
-    *out = (struct flow_read){.rest = amqp_reader_of(map.bytes), .value_count = map.count / 2};
-
-    struct amqp_reader at = out->rest;
-
-    for (uint32_t i = 0; i < out->value_count; i++) {
-        if (amqp_read(&at, &key) < 0 || amqp_read(&at, &value) < 0 || key.type != AMQP_UINT)
-            return ERR_DECODE;
-        if (key.u == FLOW_RECORD_TYPE && value.type == AMQP_UINT) {
-            out->type = (uint32_t)value.u;
-            has_type = true;
-        } else if (key.u == FLOW_IDENTITY && value.type == AMQP_STRING) {
-            out->id = value.bytes;
-        }
-    }
     n->record_count--;
-    return has_type && out->id.len > 0 ? 1 : ERR_DECODE;
+    *out = (struct flow_read){.rest = amqp_reader_of(map.bytes), .value_count = map.count / 2};
+    return read_head(out) < 0 ? ERR_DECODE : 1;
 }
 
 int flow_read_value(struct flow_read *rec, struct flow_value *out)

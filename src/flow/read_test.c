@@ -141,6 +141,29 @@ TEST(types_of_keys_and_values_are_strict)
     CHECK_EQ(read_one(0x52, 0xa1, 200), 0);                  // unknown: passed over
 }
 
+TEST(type_and_identity_may_stand_anywhere)
+{
+    // {name: "n", 0: uint 16, address: "v", 1: "a:1"}
+    static const uint8_t map[] = {
+        0xc1, 21, 8,   0x52, FLOW_NAME, 0xa1, 1, 'n', 0x43, 0x52, 16, 0x52, FLOW_VAN_ADDRESS,
+        0xa1, 1,  'v', 0x52, 1,         0xa1, 3, 'a', ':',  '1'};
+    struct flow_news n = {.subject = FLOW_IS_RECORD, .record_count = 1};
+    struct flow_read rec;
+    struct flow_value v;
+
+    n.rest = amqp_reader_of((struct str){(const char *)map, sizeof(map)});
+    CHECK_EQ(flow_read_record(&n, &rec), 1);
+    CHECK_EQ(rec.type, 16);
+    CHECK_STR(rec.id, "a:1");
+    CHECK_EQ(flow_read_value(&rec, &v), 1);
+    CHECK_EQ(v.attr, FLOW_NAME);
+    CHECK_EQ(flow_read_value(&rec, &v), 1);
+    CHECK_EQ(v.attr, FLOW_VAN_ADDRESS);
+    CHECK_EQ(flow_read_value(&rec, &v), 0);
+    CHECK_EQ(flow_read_record(&n, &rec), 0);
+}
+
 TEST_MAIN(CASE(what_routers_and_collectors_say_is_understood),
           CASE(the_records_of_a_message_are_read_one_by_one), CASE(keys_may_be_strings),
-          CASE(a_message_that_is_cut_is_no_message), CASE(types_of_keys_and_values_are_strict))
+          CASE(a_message_that_is_cut_is_no_message), CASE(types_of_keys_and_values_are_strict),
+          CASE(type_and_identity_may_stand_anywhere))
