@@ -219,8 +219,8 @@ struct flow_value {
 
 // Views into the message. 0, ERR_DECODE, or ERR_INVALID for a message of another kind.
 int flow_read(struct str message, struct flow_news *out);
-// The next record (1), none (0) or ERR_DECODE: without type and identity there is none. What else it
-// says is looked at by flow_read_value() alone.
+// The next record (1), none (0) or ERR_DECODE: without type and identity there is none. What else
+// it says is looked at by flow_read_value() alone.
 int flow_read_record(struct flow_news *n, struct flow_read *out);
 // The next attribute but those two (1), none (0) or ERR_DECODE. Unknown ones are passed over.
 int flow_read_value(struct flow_read *rec, struct flow_value *out);
