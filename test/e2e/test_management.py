@@ -140,6 +140,7 @@ def test_links_tell_how_fast_they_are_and_where_messages_come_from(routers, work
     a, b = line(routers, "AB", workerThreads=workers, workerFill=1)
     consumer = b.receiver("closest/x", credit=20, refill=False)
     far, near = a.sender("closest/x"), b.sender("closest/x")
+    began = time.monotonic()
     for sent in far.wait_credit().post_all([Message(body=0)] * 15):
         consumer.take()
         assert sent.outcome() == Delivery.ACCEPTED
@@ -147,6 +148,7 @@ def test_links_tell_how_fast_they_are_and_where_messages_come_from(routers, work
         near.post(Message(body=1), settled=n % 2 == 0)
         consumer.take()
     consumer.connection.barrier()
+    was_quick = time.monotonic() - began < 1
     management = Management(b)
     index = {n["id"]: n["index"] for n in management.query("router.node", ["id", "index"])}
     links = [x for x in management.query("router.link") if x["owningAddr"] == "Mclosest/x"]
@@ -157,7 +159,8 @@ def test_links_tell_how_fast_they_are_and_where_messages_come_from(routers, work
     assert [x["ingressHistogram"] for x in links if x["linkDir"] == "in"] == [None]
     assert 0 < out["settleRate"] <= 4
     assert out["creditAvailable"] == 0
-    assert (out["deliveriesDelayed1Sec"], out["deliveriesStuck"], out["openMovedStreams"]) == (0, 0, 0)
+    assert out["deliveriesDelayed1Sec"] == 0 or not was_quick
+    assert (out["deliveriesStuck"], out["openMovedStreams"]) == (0, 0)
 
 
 def test_deliveries_that_wait_are_counted_and_told(routers):
