@@ -191,3 +191,8 @@ json_t *drive_census_status(const struct drive_census *n, const char *made)
 {
     return flow_collector_status(n->collector, made);
 }
+
+uint64_t drive_census_digest(const struct drive_census *n, const char *made)
+{
+    return flow_collector_digest(n->collector, made);
+}

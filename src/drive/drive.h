@@ -86,10 +86,11 @@ void drive_census_opened(struct drive_census *n, struct client *c);
 void drive_census_closed(struct drive_census *n);
 // An event of its links, which are all that are nobody else's.
 void drive_census_heard(struct drive_census *n, const struct client_event *ev);
-// As flow_collector_tell() and flow_collector_status().
+// As flow_collector_tell(), flow_collector_status() and flow_collector_digest().
 void drive_census_tell(struct drive_census *n, void (*put)(void *user, struct str piece),
                        void *user);
 json_t *drive_census_status(const struct drive_census *n, const char *made);
+uint64_t drive_census_digest(const struct drive_census *n, const char *made);
 
 // --------------------------------------------------------------------------------------- sharing
 

@@ -277,10 +277,14 @@ bool flow_collector_has_news(const struct flow_collector *c);
 // changes.
 void flow_collector_tell(struct flow_collector *c, struct mono now,
                          void (*put)(void *user, struct str piece), void *user);
-// The same as a value, which the caller owns, but without the listeners whose name is `made` and
-// their own address: the addresses count them, and a network where each site listens to the
-// services of all others has very many. NULL: with all.
+// The same as a value, which the caller owns. With `made`, no more of it than the site's model asks
+// for (site_facts.network), as a network where each site listens to the services of all others has
+// very much: sites, their links and accesses; of connectors and listeners names and addresses; and
+// as addresses those with listeners, however many. Listeners whose name is `made` and their own
+// address are left out.
 json_t *flow_collector_status(const struct flow_collector *c, const char *made);
+// Is another one, as a rule, when the value is.
+uint64_t flow_collector_digest(const struct flow_collector *c, const char *made);
 
 struct flow_collector_stats {
     size_t sources, records, octets;

@@ -23,7 +23,7 @@ struct entries {
 
 struct status {
     const struct flow_collector *c;
-    const char *made; // left out: listeners of this name and their address; NULL: none
+    const char *made; // what is asked for is told, without listeners called so; NULL: everything
     struct entries sites, routers, processes;
     struct map by_id;   // processes
     struct map by_host; // processes by site and host
@@ -242,10 +242,19 @@ static int by_address(const void *left, const void *right)
     return str_cmp((*a)->name, (*b)->name);
 }
 
-static void tell_address(struct teller *t, const struct address *a)
+static void tell_address(const struct status *st, const struct address *a)
 {
+    struct teller *t = st->t;
+
+    if (st->made && a->listeners == 0)
+        return;
     tell_open(t, NULL, '{');
     tell_text(t, "name", a->name);
+    if (st->made) {
+        tell_number(t, "listenerCount", 1);
+        tell_close(t);
+        return;
+    }
     tell_number(t, "startTime", 0);
     tell_number(t, "endTime", 0);
     tell_text(t, "protocol", a->protocol);
@@ -277,7 +286,7 @@ static void tell_addresses(const struct status *st)
     qsort(list, count, sizeof(struct address *), by_address);
     tell_open(st->t, "addresses", '[');
     for (size_t i = 0; i < count; i++) {
-        tell_address(st->t, list[i]);
+        tell_address(st, list[i]);
         free(list[i]);
     }
     tell_close(st->t);
@@ -321,6 +330,16 @@ static bool is_left_out(const struct status *st, const struct shape *s)
            str_eq(str_skip(name, made.len), shape_text(s, FLOW_VAN_ADDRESS));
 }
 
+// A listener or connector as a site asks for it.
+static void tell_briefly(const struct status *st, const struct shape *s)
+{
+    if (s->type == FLOW_LISTENER)
+        tell_text(st->t, "name", shape_text(s, FLOW_NAME));
+    else
+        tell_text(st->t, "destHost", shape_text(s, FLOW_DESTINATION_HOST));
+    tell_text(st->t, "address", shape_text(s, FLOW_VAN_ADDRESS));
+}
+
 static int by_record(const void *left, const void *right)
 {
     return kept_order(*(const struct kept *const *)left, *(const struct kept *const *)right);
@@ -341,10 +360,12 @@ static void tell_parts(const struct status *st, const struct entry *router,
 
             tell_text(st->t, "identity", str_of(id));
             free(id);
+        } else if (st->made && type != FLOW_LINK) {
+            tell_briefly(st, s);
         } else {
             shape_tell(s, kept_host(router->source, *parts), st->t);
         }
-        if (type == FLOW_CONNECTOR)
+        if (type == FLOW_CONNECTOR && !st->made)
             tell_process(st, router->parent, s);
         tell_close(st->t);
     }
@@ -362,9 +383,11 @@ static void tell_router(const struct status *st, const struct entry *router)
         parts[count++] = k;
     qsort(parts, count, sizeof(struct kept *), by_record);
     tell_open(st->t, NULL, '{');
-    tell_open(st->t, "router", '{');
-    shape_tell(kept_shape(router->record), STR_NONE, st->t);
-    tell_close(st->t);
+    if (!st->made) {
+        tell_open(st->t, "router", '{');
+        shape_tell(kept_shape(router->record), STR_NONE, st->t);
+        tell_close(st->t);
+    }
     tell_parts(st, router, parts, "links", FLOW_LINK);
     tell_parts(st, router, parts, "routerAccess", FLOW_ROUTER_ACCESS);
     tell_parts(st, router, parts, "listeners", FLOW_LISTENER);
@@ -438,4 +461,21 @@ json_t *flow_collector_status(const struct flow_collector *c, const char *made)
 
     tell_all(c, made, &t);
     return tell_end(&t);
+}
+
+static void mix(void *user, struct str piece)
+{
+    uint64_t *digest = user;
+
+    *digest = *digest * 31 + map_hash(piece);
+}
+
+uint64_t flow_collector_digest(const struct flow_collector *c, const char *made)
+{
+    uint64_t digest = 0;
+    struct teller t = {.put = mix, .user = &digest};
+
+    tell_all(c, made, &t);
+    tell_end(&t);
+    return digest;
 }

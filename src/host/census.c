@@ -15,8 +15,9 @@ struct census {
     void (*changed)(void *user);
     void *user;
     struct drive_census *engine;
-    bool is_known; // something was told
-    json_t *facts; // of what was told last, until it rests; NULL: not made yet
+    bool is_known;   // something was told
+    uint64_t digest; // of the facts
+    json_t *facts;   // of what was told last, until it rests; NULL: not made yet
 };
 
 // Into a text of YAML between single quotes, where these alone have a meaning.
@@ -58,9 +59,13 @@ void census_rest(struct census *n)
 static void news(void *user)
 {
     struct census *n = user;
+    uint64_t digest = drive_census_digest(n->engine, SITE_SHARED_LISTENER);
 
     write_status(n);
+    if (n->is_known && digest == n->digest)
+        return;
     n->is_known = true;
+    n->digest = digest;
     census_rest(n);
     n->changed(n->user);
 }
