@@ -33,16 +33,30 @@ def connections_end():
     client.loop().drop_all()
 
 
+RUNNING = []  # routers, of a test and of its module
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport():
+    """A failure shows what the routers had to say last."""
+    report = (yield).get_result()
+    if report.failed:
+        report.sections += [("log of router " + r.name, "\n".join(r.log.lines[-40:]))
+                            for r in RUNNING]
+
+
 def makes_routers(directory):
     """Makes routers; ends them when the test is over and checks how they ended."""
     made = []
 
     def make(name, *args, **kwargs):
         made.append(harness.Router(directory, name, *args, **kwargs))
+        RUNNING.append(made[-1])
         return made[-1]
 
     yield make
     for router in made:
+        RUNNING.remove(router)
         if router.process is None:
             continue
         was_killed = router.process.poll() == -9
