@@ -247,6 +247,25 @@ TEST(a_client_that_receives_is_a_destination_too)
     json_decref(n.routers);
 }
 
+TEST(a_listener_of_a_pod_is_at_all_of_its_addresses)
+{
+    struct written n = written_new("W");
+
+    set(&n, "W", "tcpListener",
+        "[{\"name\":\"listener/db\",\"port\":\"1024\",\"address\":\"db\",\"operStatus\":\"up\"}]");
+    CHECK_TRACE(&n, "db",
+                "db, balanced\n"
+                "  listener  *:1024 (listener/db), up\n"
+                "    1.50 ms  W\n"
+                "    1.50 ms  M, over 10.0.0.2:55671, TLSv1.3, cost 1\n"
+                "    1.50 ms  E, linked from 10.0.0.3:4711, cost 3\n"
+                "  server    127.0.0.1:5432 (c), up, 3 open\n"
+                "not to:\n"
+                "  X, cost 10: farther than 'E'; it gets connections while the nearer ones have "
+                "more open\n");
+    json_decref(n.routers);
+}
+
 TEST(an_address_that_nobody_serves_has_no_way)
 {
     struct written n = written_new("W");
@@ -321,6 +340,7 @@ TEST_MAIN(CASE(the_way_to_the_nearest_is_told_hop_by_hop), CASE(the_trace_is_dat
           CASE(from_an_edge_router_the_way_begins_with_its_uplink),
           CASE(an_edge_router_without_an_uplink_reaches_nobody),
           CASE(a_client_that_receives_is_a_destination_too),
+          CASE(a_listener_of_a_pod_is_at_all_of_its_addresses),
           CASE(an_address_that_nobody_serves_has_no_way),
           CASE(routers_that_do_not_answer_are_named), CASE(a_way_in_a_circle_is_told_and_ends),
           CASE(equals_share), CASE(without_an_answer_of_the_first_router_there_is_no_trace))

@@ -18,11 +18,13 @@ static void put_server(FILE *to, const json_t *server)
     const char *state = text_of(server, "state"), *message = text_of(server, "message");
     json_t *open = json_object_get(server, "open");
 
-    if (!text_of(server, "host")[0]) {
+    if (!text_of(server, "port")[0]) {
         fprintf(to, "a client that receives from the address");
         return;
     }
-    fprintf(to, "%s:%s", text_of(server, "host"), text_of(server, "port"));
+    // A listener of a pod names no host: it is all of the pod's.
+    fprintf(to, "%s:%s", text_of(server, "host")[0] ? text_of(server, "host") : "*",
+            text_of(server, "port"));
     if (text_of(server, "name")[0])
         fprintf(to, " (%s)", text_of(server, "name"));
     if (state[0])
