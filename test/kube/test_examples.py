@@ -126,3 +126,22 @@ def test_the_pods_of_a_headless_service_are_known_by_name(home):
         for i in range(3):
             service = west.admin.await_object("services", "web-%d" % i, west.ns, bool, 120)
             assert service["spec"]["ports"][0]["port"] == 8080
+
+
+def test_servers_of_redis_name_themselves_as_all_sites_know_them():
+    documents = {p.stem: list(yaml.safe_load_all(p.read_text(encoding="utf-8")))
+                 for p in (FOLDER / "redis").glob("*.yaml")}
+    names = {}
+    for site, all_of_it in documents.items():
+        for workload in (d for d in all_of_it if d["kind"] == "Deployment"):
+            words = " ".join(workload["spec"]["template"]["spec"]["containers"][0]["args"]).split()
+            [name] = [then for word, then in zip(words, words[1:]) if word.endswith("announce-ip")]
+            names[name] = workload["metadata"]["name"]
+            assert (name, "app=" + names[name]) in [
+                (d["spec"]["routingKey"], d["spec"]["selector"]) for d in all_of_it
+                if d["kind"] == "Connector"]
+            # Addresses would be others in each site.
+            assert names[name] == "redis" or "announce-hostnames yes" in " ".join(words)
+    assert len(names) == 2 * len(documents)
+    for all_of_it in documents.values():
+        assert set(names) <= {d["spec"]["host"] for d in all_of_it if d["kind"] == "Listener"}
