@@ -215,6 +215,23 @@ static void answered(struct controller *c, const struct kube_event *ev)
     call_free(call);
 }
 
+// The lease goes with the installation, whose Deployment has our name.
+static void own_lease(struct controller *c)
+{
+    const struct kube_watch *deployments = watch_of(c, "Deployment");
+    json_t *ours =
+        deployments ? kube_watch_get(deployments, c->settings.ns, c->settings.name) : NULL;
+    json_t *owner;
+
+    if (!ours)
+        return;
+    owner = json_pack("{s:s, s:s, s:s, s:s}", "apiVersion", "apps/v1", "kind", "Deployment", "name",
+                      c->settings.name, "uid", site_text(ours, "metadata.uid"));
+    kube_lease_own(c->lease, owner);
+    json_decref(owner);
+    json_decref(ours);
+}
+
 // Everything is known: now plans can be made.
 static void maybe_begin(struct controller *c)
 {
@@ -222,6 +239,7 @@ static void maybe_begin(struct controller *c)
         return;
     c->has_begun = true;
     log_write(LOG_AGENT, LOG_INFO, "everything is listed");
+    own_lease(c);
     grants_refresh(c->grants);
     // Each was marked when its first object was told.
     size_t at = 0;

@@ -242,8 +242,9 @@ bool kube_lease_is_held(const struct kube_lease *l);
 // Who holds it as far as is known; "" nobody.
 const char *kube_lease_holder(const struct kube_lease *l);
 // Gives it up, so that others need not wait: told as KUBE_EV_LEASE_LOST at once if it was held. The
-// write follows (the loop must still turn for it), after which kube_lease_is_released() says yes;
-// while the server is away it does not, so do not wait for ever.
+// write follows (the loop must still turn for it), after which kube_lease_is_released() says yes,
+// as it does when the write is refused for want of rights; while the server is away it does not, so
+// do not wait for ever.
 void kube_lease_release(struct kube_lease *l);
 bool kube_lease_is_released(const struct kube_lease *l);
 void kube_lease_free(struct kube_lease *l); // NULL is fine

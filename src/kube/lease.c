@@ -199,7 +199,9 @@ void lease_answered(struct lease *l, struct kube_answer *a, struct mono now, str
         forget(l); // somebody else wrote
     }
     l->asked = LEASE_NOTHING;
-    if (l->is_releasing && strcmp(l->holder, l->identity) != 0)
+    // With its rights gone, as when all is uninstalled, nobody is left who could give it up.
+    if (l->is_releasing && (strcmp(l->holder, l->identity) != 0 || a->result == KUBE_FORBIDDEN ||
+                            a->result == KUBE_UNAUTHORIZED))
         l->is_released = true;
 }
 

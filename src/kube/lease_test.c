@@ -7,7 +7,8 @@
 
 static struct rng rng;
 static struct mono now;
-static json_t *stored; // what the server has
+static json_t *stored;           // what the server has
+static enum kube_result refusal; // of every request; KUBE_OK: none
 static int version, writes;
 
 static struct lease a, b; // of the two
@@ -17,6 +18,7 @@ static void begin(void)
     rng_init(&rng, 3);
     now = (struct mono){NS_PER_S};
     version = writes = 0;
+    refusal = KUBE_OK;
     lease_init(&a, "n", "l", "a", now);
     lease_init(&b, "n", "l", "b", now);
 }
@@ -55,7 +57,9 @@ static enum kube_result store(json_t *body)
 
 static void serve(enum lease_wish wish, json_t *body, struct kube_answer *answer)
 {
-    if (wish == LEASE_GET)
+    if (refusal)
+        answer->result = refusal;
+    else if (wish == LEASE_GET)
         answer->result = stored ? KUBE_OK : KUBE_NOT_FOUND;
     else if (wish == LEASE_CREATE)
         answer->result = stored ? KUBE_EXISTS : store(body);
@@ -140,6 +144,23 @@ TEST(a_short_outage_changes_nothing)
     end();
 }
 
+TEST(who_may_not_give_it_up_any_more_does_not_try_for_ever)
+{
+    static const enum kube_result refusals[] = {KUBE_FORBIDDEN, KUBE_UNAUTHORIZED};
+
+    for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
+        begin();
+        run(false, true, 5000);
+        refusal = refusals[i];
+        run(false, true, 3000);
+        CHECK(a.is_held); // rights may come back
+        lease_release(&a, now);
+        run(false, true, 3000);
+        CHECK(a.is_released);
+        end();
+    }
+}
+
 TEST(who_gives_it_up_makes_nobody_wait)
 {
     begin();
@@ -209,7 +230,9 @@ TEST(it_goes_with_its_owner_once_that_is_known_and_with_no_second_one)
 
 TEST_MAIN(CASE(one_of_two_holds_it_and_keeps_it),
           CASE(who_is_cut_off_lets_go_before_another_takes_it),
-          CASE(a_short_outage_changes_nothing), CASE(who_gives_it_up_makes_nobody_wait),
+          CASE(a_short_outage_changes_nothing),
+          CASE(who_may_not_give_it_up_any_more_does_not_try_for_ever),
+          CASE(who_gives_it_up_makes_nobody_wait),
           CASE(a_lease_of_our_name_is_taken_over_by_writing_it),
           CASE(a_lease_that_is_deleted_is_made_again),
           CASE(it_goes_with_its_owner_once_that_is_known_and_with_no_second_one))

@@ -199,6 +199,20 @@ def test_of_two_controllers_of_one_name_one_acts(standin):
             assert "in charge" in second.text()
 
 
+def test_the_lease_goes_with_the_installation(home):
+    name = "c-" + uuid.uuid4().hex[:8]
+    home.admin.create("deployments", {"metadata": {"name": name}, "spec": {
+        "replicas": 0, "selector": {"matchLabels": {"app": name}}, "template": {
+            "metadata": {"labels": {"app": name}},
+            "spec": {"containers": [{"name": "main", "image": "registry.invalid/app:1"}]}}}},
+        control.HOME)
+    with Controller(home, name=name):
+        home.admin.await_object("leases", name, control.HOME, lambda o: o and [
+            owner["name"] for owner in o["metadata"].get("ownerReferences", [])] == [name], 120)
+    home.admin.delete("deployments", name, control.HOME)
+    home.admin.await_gone("leases", name, control.HOME)
+
+
 def test_who_acts_is_said_by_the_namespace(home):
     site = Site(home)
     site.admin.create("configmaps", {"metadata": {"name": "skupper"},
