@@ -6,6 +6,7 @@
 #include <grp.h>
 #include <limits.h>
 #include <pwd.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,9 +37,39 @@ static const char usage[] =
 struct arguments {
     const char *config, *told, *pid_file, *user;
     bool daemon;
+    uint32_t drain_s, drain_accept_s;
 };
 
-// Returns -1 to go on, else the exit status.
+enum { DRAIN_ACCEPT_S = 3, DRAIN_MAX_S = 86400 };
+
+// Returns -1 to go on, else the exit status, like what follows.
+static int seconds(const char *name, uint32_t *out)
+{
+    const char *text = getenv(name);
+    char *end;
+    long value;
+
+    if (!text || !text[0])
+        return -1;
+    value = strtol(text, &end, 10);
+    if (*end || value < 0 || value > DRAIN_MAX_S) {
+        fprintf(stderr, "skrouterd: %s is '%s', which is no number of seconds up to %d\n", name,
+                text, DRAIN_MAX_S);
+        return 2;
+    }
+    *out = (uint32_t)value;
+    return -1;
+}
+
+// How it ends, which is a matter of where it runs.
+static int read_drain(struct arguments *a)
+{
+    int status = seconds("SKUPPER_DRAIN_SECONDS", &a->drain_s);
+
+    a->drain_accept_s = DRAIN_ACCEPT_S;
+    return status >= 0 ? status : seconds("SKUPPER_DRAIN_ACCEPT_SECONDS", &a->drain_accept_s);
+}
+
 static int parse(int argc, char **argv, struct arguments *a)
 {
     static const struct option options[] = {
@@ -91,7 +122,7 @@ static int parse(int argc, char **argv, struct arguments *a)
                 usage);
         return 2;
     }
-    return -1;
+    return read_drain(a);
 }
 
 // What a configuration may refer to in a container, whoever started it: HOSTNAME, and POD_ID, the
@@ -196,7 +227,12 @@ static void tell_parent(int ready)
 static int run(const struct arguments *a, int ready)
 {
     const struct node_opts opts = {
-        .config_path = a->config, .config_told = a->told, .version = SKUPPER_VERSION};
+        .config_path = a->config,
+        .config_told = a->told,
+        .version = SKUPPER_VERSION,
+        .drain_ms = a->drain_s * 1000,
+        .drain_accept_ms = a->drain_accept_s * 1000,
+    };
     struct why why = {""};
     struct node *node = NULL;
     bool has_pid_file;

@@ -65,7 +65,7 @@ TEST(a_site_becomes_the_objects_of_the_reference)
                " 'initialDelaySeconds': 60, 'periodSeconds': 10, 'failureThreshold': 3,"
                " 'timeoutSeconds': 1}");
     CHECK_JSON(json_object_get(container, "readinessProbe"),
-               "{'httpGet': {'path': '/healthz', 'port': 9090, 'scheme': 'HTTP'},"
+               "{'httpGet': {'path': '/healthz/ready', 'port': 9090, 'scheme': 'HTTP'},"
                " 'initialDelaySeconds': 0, 'periodSeconds': 1, 'failureThreshold': 10,"
                " 'timeoutSeconds': 1}");
     CHECK_JSON(json_object_get(container, "securityContext"),
@@ -144,6 +144,44 @@ TEST(addresses_come_from_the_cluster_and_go_into_certificates)
     cluster_fini(&c);
 }
 
+// The router's environment, less what all have.
+static json_t *drain_of(const struct cluster *c, const char *deployment)
+{
+    const json_t *list =
+        site_get(cluster_get(c, deployment), "spec.template.spec.containers[0].env");
+    json_t *out = json_object(), *one;
+    size_t i;
+
+    json_array_foreach((json_t *)(uintptr_t)list, i, one)
+    {
+        if (strncmp(site_text(one, "name"), "SKUPPER_DRAIN", 13) == 0)
+            json_object_set(out, site_text(one, "name"), json_object_get(one, "value"));
+    }
+    return out;
+}
+
+// A router that ends alone has nobody to send its clients to: it is to be back soon.
+TEST(routers_take_their_time_to_end_where_there_is_another)
+{
+    struct cluster c;
+    json_t *drain;
+
+    put_site(&c, "{'linkAccess': 'local'}");
+    cluster_settle(&c);
+    drain = drain_of(&c, "Deployment/skupper-router");
+    CHECK_JSON(drain, "{}");
+    json_decref(drain);
+    cluster_set_spec(&c, "Site/west", "{'linkAccess': 'local', 'ha': true}");
+    cluster_settle(&c);
+    drain = drain_of(&c, "Deployment/skupper-router");
+    CHECK_JSON(drain, "{'SKUPPER_DRAIN_SECONDS': '24', 'SKUPPER_DRAIN_ACCEPT_SECONDS': '3'}");
+    json_decref(drain);
+    drain = drain_of(&c, "Deployment/skupper-router-2");
+    CHECK_JSON(drain, "{'SKUPPER_DRAIN_SECONDS': '27', 'SKUPPER_DRAIN_ACCEPT_SECONDS': '6'}");
+    json_decref(drain);
+    cluster_fini(&c);
+}
+
 TEST(ha_adds_a_second_router_and_takes_it_away_again)
 {
     struct cluster c;
@@ -159,7 +197,11 @@ TEST(ha_adds_a_second_router_and_takes_it_away_again)
                           " 'skupper-router', 'port': '55671', 'cost': 1, 'sslProfile':"
                           " 'skupper-site-server'}");
     json_decref(connector);
-    CHECK(!cluster_entity(&c, "skupper-router", "connector", NULL));
+    connector = cluster_entity(&c, "skupper-router", "connector", "skupper-router-2");
+    CHECK_JSON(connector, "{'name': 'skupper-router-2', 'role': 'inter-router', 'host':"
+                          " 'skupper-router-2', 'port': '55671', 'cost': 1, 'sslProfile':"
+                          " 'skupper-site-server'}");
+    json_decref(connector);
     CHECK(site_get(cluster_get(&c, "Deployment/skupper-router"), "spec.template.spec.affinity") !=
           NULL);
     cluster_set_spec(&c, "Site/west", "{'linkAccess': 'local'}");
@@ -168,6 +210,7 @@ TEST(ha_adds_a_second_router_and_takes_it_away_again)
     CHECK(!cluster_get(&c, "Deployment/skupper-router-2"));
     CHECK(!cluster_get(&c, "SecuredAccess/skupper-router-2"));
     CHECK(!cluster_get(&c, "Service/skupper-router-2"));
+    CHECK(!cluster_entity(&c, "skupper-router", "connector", NULL));
     CHECK(cluster_get(&c, "Service/skupper-router") != NULL);
     cluster_fini(&c);
 }
@@ -440,6 +483,7 @@ TEST(link_access_that_is_taken_back_takes_its_access_with_it)
 
 TEST_MAIN(CASE(a_site_becomes_the_objects_of_the_reference), CASE(each_object_is_written_once),
           CASE(addresses_come_from_the_cluster_and_go_into_certificates),
+          CASE(routers_take_their_time_to_end_where_there_is_another),
           CASE(ha_adds_a_second_router_and_takes_it_away_again),
           CASE(what_needs_a_new_pod_changes_the_digest_and_nothing_else_does),
           CASE(listeners_have_services_and_keep_their_ports),

@@ -92,17 +92,28 @@ static bool has_profile(const json_t *config, const char *name)
     return false;
 }
 
-// The second router connects to the first, which so far is all that makes them one site.
-static json_t *second_config(const struct planning *p)
+// The name of the SecuredAccess, and its Service, that leads to a router.
+static char *access_name(const json_t *access, size_t group)
+{
+    const char *name = site_text(access, "metadata.name");
+
+    return group == 0 ? xstrdup(name) : str_fmt("%s-%zu", name, group + 1);
+}
+
+// Of two routers each connects to the other, which is all that makes them one site: so one that is
+// started anew knows the network before it is ready, whoever calls whom otherwise.
+static json_t *config_of(const struct planning *p, size_t group)
 {
     json_t *config = json_copy(p->out->site.router), *pair;
-    const json_t *access = NULL, *role = peer_role(p, &access);
+    const json_t *access = NULL, *role = p->groups > 1 ? peer_role(p, &access) : NULL;
     const char *profile = site_text(access, "spec.tlsCredentials");
     json_int_t port = json_integer_value(json_object_get(role, "port"));
     size_t i, at = 0;
+    char *peer;
 
     if (!role || !has_profile(config, profile))
         return config;
+    peer = access_name(access, group == 0 ? 1 : 0);
     json_array_foreach(config, i, pair)
     {
         const char *type = json_string_value(json_array_get(pair, 0));
@@ -112,10 +123,11 @@ static json_t *second_config(const struct planning *p)
     }
     json_array_insert_new(
         config, at,
-        json_pack("[s, {s:s, s:s, s:s, s:o, s:i, s:s}]", "connector", "name", NAME, "role",
-                  "inter-router", "host", site_text(access, "metadata.name"), "port",
+        json_pack("[s, {s:s, s:s, s:s, s:o, s:i, s:s}]", "connector", "name",
+                  site_groups[group == 0 ? 1 : 0], "role", "inter-router", "host", peer, "port",
                   json_sprintf("%lld", (long long)(port > 0 ? port : INTER_ROUTER_PORT)), "cost", 1,
                   "sslProfile", profile));
+    free(peer);
     return config;
 }
 
@@ -150,8 +162,7 @@ static json_t *with_frames(const struct planning *p, json_t *take)
 static void put_config(struct planning *p, size_t group)
 {
     json_t *map = site_object(p, "v1", "ConfigMap", site_groups[group]);
-    json_t *config =
-        with_frames(p, group == 0 ? json_incref(p->out->site.router) : second_config(p));
+    json_t *config = with_frames(p, config_of(p, group));
     char *text = json_dumps(config, JSON_INDENT(4));
 
     json_object_set_new(object_labels(map), "internal.skupper.io/router-config", json_string(""));
@@ -214,17 +225,17 @@ static json_t *port(const char *name, int number)
     return json_pack("{s:s, s:i, s:s}", "name", name, "containerPort", number, "protocol", "TCP");
 }
 
-static json_t *probe(int number, int delay, int period, int failures)
+static json_t *probe(const char *path, int number, int delay, int period, int failures)
 {
-    return json_pack("{s:{s:s, s:i, s:s}, s:i, s:i, s:i, s:i}", "httpGet", "path", "/healthz",
-                     "port", number, "scheme", "HTTP", "initialDelaySeconds", delay,
-                     "periodSeconds", period, "failureThreshold", failures, "timeoutSeconds", 1);
+    return json_pack("{s:{s:s, s:i, s:s}, s:i, s:i, s:i, s:i}", "httpGet", "path", path, "port",
+                     number, "scheme", "HTTP", "initialDelaySeconds", delay, "periodSeconds",
+                     period, "failureThreshold", failures, "timeoutSeconds", 1);
 }
 
 // A router is ready a moment after it starts: it is asked at once, and each second.
-static json_t *readiness(int number)
+static json_t *readiness(const char *path, int number)
 {
-    return probe(number, 0, 1, 10);
+    return probe(path, number, 0, 1, 10);
 }
 
 static void put_quantity(json_t *resources, const char *kind, const char *what, const json_t *size,
@@ -284,19 +295,35 @@ static json_t *container(const struct planning *p, const char *name, bool is_rou
     return c;
 }
 
-static json_t *router_container(const struct planning *p)
+// With another router beside it, clients have somewhere to go while this one ends. The second takes
+// a little longer, so that routers told to end at one time do not leave the network at one time.
+// Both are done within the grace period that pods have (30 s).
+static void put_drain(const struct planning *p, size_t group, json_t *variables)
 {
-    json_t *c = container(
-        p, "router", true,
-        json_pack("[o, o, o]", env("QDROUTERD_CONF", "/etc/skupper-router-certs/skrouterd.json"),
-                  env("QDROUTERD_CONF_TYPE", "json"), env("SKUPPER_SITE_ID", p->site_uid)));
+    static const char *const accept_s[SITE_GROUPS_MAX] = {"3", "6"};
+    static const char *const all_s[SITE_GROUPS_MAX] = {"24", "27"};
 
+    if (p->groups < 2)
+        return;
+    json_array_append_new(variables, env("SKUPPER_DRAIN_SECONDS", all_s[group]));
+    json_array_append_new(variables, env("SKUPPER_DRAIN_ACCEPT_SECONDS", accept_s[group]));
+}
+
+static json_t *router_container(const struct planning *p, size_t group)
+{
+    json_t *variables =
+        json_pack("[o, o, o]", env("QDROUTERD_CONF", "/etc/skupper-router-certs/skrouterd.json"),
+                  env("QDROUTERD_CONF_TYPE", "json"), env("SKUPPER_SITE_ID", p->site_uid));
+    json_t *c;
+
+    put_drain(p, group, variables);
+    c = container(p, "router", true, variables);
     json_object_set_new(c, "ports",
                         json_pack("[o, o, o, o]", port("amqps", AMQPS_PORT),
                                   port("http", HTTP_PORT), port("inter-router", INTER_ROUTER_PORT),
                                   port("edge", EDGE_PORT)));
-    json_object_set_new(c, "livenessProbe", probe(HTTP_PORT, 60, 10, 3));
-    json_object_set_new(c, "readinessProbe", readiness(HTTP_PORT));
+    json_object_set_new(c, "livenessProbe", probe("/healthz", HTTP_PORT, 60, 10, 3));
+    json_object_set_new(c, "readinessProbe", readiness("/healthz/ready", HTTP_PORT));
     return c;
 }
 
@@ -311,7 +338,7 @@ static json_t *adaptor_container(const struct planning *p, const char *group)
     json_t *c = container(p, "kube-adaptor", false, list);
 
     json_object_set_new(c, "ports", json_pack("[o]", port("metrics", 9000)));
-    json_object_set_new(c, "readinessProbe", readiness(9191));
+    json_object_set_new(c, "readinessProbe", readiness("/healthz", 9191));
     return c;
 }
 
@@ -389,14 +416,15 @@ static void put_security(const struct planning *p, json_t *spec)
     json_decref(group);
 }
 
-static json_t *pod_spec(const struct planning *p, const char *group)
+static json_t *pod_spec(const struct planning *p, size_t number)
 {
+    const char *group = site_groups[number];
     const char *account = site_text(p->site, "spec.serviceAccount");
-    json_t *spec =
-        json_pack("{s:s, s:[o], s:[o, o], s:[{s:s, s:{}}, {s:s, s:{}}]}", "serviceAccountName",
-                  account[0] ? account : NAME, "initContainers", init_container(p, group),
-                  "containers", router_container(p), adaptor_container(p, group), "volumes", "name",
-                  "skupper-router-certs", "emptyDir", "name", "skupper-router-proxies", "emptyDir");
+    json_t *spec = json_pack("{s:s, s:[o], s:[o, o], s:[{s:s, s:{}}, {s:s, s:{}}]}",
+                             "serviceAccountName", account[0] ? account : NAME, "initContainers",
+                             init_container(p, group), "containers", router_container(p, number),
+                             adaptor_container(p, group), "volumes", "name", "skupper-router-certs",
+                             "emptyDir", "name", "skupper-router-proxies", "emptyDir");
     json_t *nodes;
 
     nodes = annotated_pairs(site_option(p, "router-node-selector"));
@@ -438,7 +466,8 @@ static void put_deployment(struct planning *p, size_t group)
     json_object_set_new(d, "spec",
                         json_pack("{s:i, s:{s:{s:s}}, s:{s:o, s:o}}", "replicas", 1, "selector",
                                   "matchLabels", "skupper.io/component", "router", "template",
-                                  "metadata", pod_metadata(p, d, name), "spec", pod_spec(p, name)));
+                                  "metadata", pod_metadata(p, d, name), "spec",
+                                  pod_spec(p, group)));
 }
 
 // --------------------------------------------------------------------------------------- Services

@@ -4,14 +4,23 @@
 #include "node/parts.h"
 #include "web/web.h"
 
-// HTTP on a listener with http: yes. /healthz says that the router serves; /metrics counts in the
-// form that Prometheus reads.
+// HTTP on a listener with http: yes. /healthz says that the router serves, /healthz/ready whether
+// clients may be sent to it; /metrics counts in the form that Prometheus reads. A router that has
+// only /healthz answers there for both.
 
 enum { UNREAD_MAX = 256 * 1024 }; // bytes of answers to one that asks on
 
 static int healthz(void *user, char **text)
 {
     (void)user;
+    *text = xstrdup("OK\n");
+    return 200;
+}
+
+static int ready(void *user, char **text)
+{
+    if (!node_is_ready(user, text))
+        return 503;
     *text = xstrdup("OK\n");
     return 200;
 }
@@ -82,14 +91,17 @@ struct web *health_new(struct node *n)
 void *health_accepted(struct part *p, struct net_stream *s, const struct net_engine_ops **ops,
                       struct mono now)
 {
-    static const struct web_page pages[] = {
-        {"/healthz", WEB_TEXT, healthz}, {"/metrics", WEB_METRICS, metrics}, {0}};
-    static const struct web_page healthz_alone[] = {{"/healthz", WEB_TEXT, healthz}, {0}};
+    static const struct web_page pages[] = {{"/healthz", WEB_TEXT, healthz},
+                                            {"/healthz/ready", WEB_TEXT, ready},
+                                            {"/metrics", WEB_METRICS, metrics},
+                                            {0}};
+    static const struct web_page health_alone[] = {
+        {"/healthz", WEB_TEXT, healthz}, {"/healthz/ready", WEB_TEXT, ready}, {0}};
     bool has_healthz = mgmt_entity_bool(p->entity, "healthz");
     bool has_metrics = mgmt_entity_bool(p->entity, "metrics");
-    const struct web_page *first = has_healthz ? pages : pages + 1;
+    const struct web_page *first = has_healthz ? pages : pages + 2;
 
     if (!has_metrics)
-        first = has_healthz ? healthz_alone : pages + 2;
+        first = has_healthz ? health_alone : pages + 3;
     return web_accept(p->node->web, first, s, ops, now);
 }

@@ -27,6 +27,8 @@ static void begin(struct site *site, bool healthz, bool metrics)
         .host = "127.0.0.1", .port = "0", .accept = {.ready = ready, .user = &site->part}};
 
     memset(site, 0, sizeof(*site));
+    list_init(&site->node.connectors);
+    site->node.started_at = mono_now();
     site->node.pool = pool_new(4096, 4096);
     CHECK_EQ(net_loop_new(&(struct net_hooks){0}, 65536, &site->node.loop), 0);
     site->node.router = router_new(
@@ -73,6 +75,10 @@ TEST(what_the_listener_offers_is_answered_and_nothing_else)
     } rows[] = {
         {true, true, GET("/healthz"), "HTTP/1.1 200"},
         {false, true, GET("/healthz"), "HTTP/1.1 404"},
+        {true, true, GET("/healthz/ready"), "HTTP/1.1 200"},
+        {true, false, GET("/healthz/ready"), "HTTP/1.1 200"},
+        {false, true, GET("/healthz/ready"), "HTTP/1.1 404"},
+        {true, true, GET("/healthz/"), "HTTP/1.1 404"},
         {true, true, GET("/metrics"), "HTTP/1.1 200"},
         {true, false, GET("/metrics"), "HTTP/1.1 404"},
         {true, true, GET("/"), "HTTP/1.1 404"},

@@ -18,7 +18,8 @@
 //   parts.c   one entity (listener, connector, profile, address) made to run, or ended
 //   peer.c    one AMQP connection between its socket and the router
 //   worker.c  the threads: the first has everything, further ones serve clients (cpus.c: how many)
-//   health.c  /healthz and /metrics
+//   health.c  /healthz, whether it is ready, and /metrics
+//   drain.c   when it is ready, and its end when connections are to come to theirs first
 //   manage.c  the same entities as management sees them
 //   telemetry.c  what collectors hear of them; flows.c  and of connections and requests
 
@@ -117,8 +118,11 @@ static void on_signal(void *user, int number, struct mono now)
 {
     struct node *n = user;
 
-    (void)now;
     log_write(LOG_SERVER, LOG_INFO, "signal=%s", strsignal(number));
+    if (number == SIGTERM && n->drain.all_ms > 0 && !n->drain.is_on) {
+        drain_begin(n, now);
+        return;
+    }
     if (number != SIGHUP) {
         net_loop_stop(n->loop);
         return;
@@ -246,6 +250,9 @@ int node_new(const struct node_opts *opts, struct node **out, struct why *why)
         return err;
     n = xcalloc(1, sizeof(*n));
     n->version = xstrdup(opts->version);
+    n->started_at = mono_now();
+    n->drain.all_ms = opts->drain_ms;
+    n->drain.accept_ms = opts->drain_accept_ms;
     list_init(&n->profiles);
     list_init(&n->proxies);
     list_init(&n->listeners);
@@ -282,6 +289,8 @@ void node_free(struct node *n)
     node_remove_all(n);
     map_fini(&n->parts);
     net_signals_free(n->signals);
+    if (n->loop)
+        net_timer_cancel(n->loop, &n->drain.timer);
     if (n->tcp) {
         net_loop_drop_all(n->loop, "the router stops");
         services_free(n);

@@ -26,6 +26,15 @@ struct tcp;
 struct service;
 struct web;
 
+// The end of a router that others count on, see drain.c.
+struct drain {
+    uint32_t all_ms, accept_ms; // as node_opts says
+    bool is_on, is_leaving;     // told to end; nobody new is accepted any more
+    bool was_quiet;             // when it was looked at last
+    struct mono until;
+    struct net_timer timer;
+};
+
 struct node {
     struct worker *workers; // the first has the main thread
     int worker_count;
@@ -57,6 +66,9 @@ struct node {
     struct list passing;              // flows.c: connections that have a record
     struct mono counted_at, heard_at; // when they were last; when somebody last listened to flows
     struct net_signals *signals;
+    struct mono started_at;
+    bool is_ready; // it was once
+    struct drain drain;
     int bad_line; // of the configuration, while it is applied
     int data_connections;
 };
@@ -92,6 +104,7 @@ struct part {
     bool is_connected;
     char status[WHY_MAX];
     struct log_limit lines; // of attempts that came to nothing
+    uint32_t failed_count;  // such attempts
     // listeners and connectors between routers
     struct flow_record *record;
     struct list linked;      // struct linked
@@ -179,6 +192,10 @@ void failover_begin(struct dial *d); // a fresh one: what its connector knows it
 void failover_told(struct dial *d, const struct amqp_val *list); // by its peer; NULL: nothing
 void failover_follow(struct dial *control);                      // its group does
 struct amqp_val *failover_urls(const struct part *connector);    // for people
+
+// drain.c: when clients may be sent here, and how it ends. Not ready: words, which the caller frees
+bool node_is_ready(struct node *n, char **words);
+void drain_begin(struct node *n, struct mono now);
 
 // health.c: HTTP on a listener
 struct web *health_new(struct node *n);

@@ -295,6 +295,7 @@ void peer_failed(void *user, const char *why, struct mono now)
     if (d != d->part->dials)
         return;
     d->part->is_connected = false;
+    d->part->failed_count++;
     strncpy(d->part->status, why, WHY_MAX - 1);
     flow_set_text(d->part->record, FLOW_REASON, str_of(why));
     if (log_limit_pass(&d->part->lines, LOG_SOURCE_BURST, now, &skipped))

@@ -141,7 +141,8 @@ static void name_found(void *user, const struct net_addresses *addresses, const 
 
 static void update_listener(struct service *s, struct mono now)
 {
-    bool wanted = s->part && is_reachable(s);
+    bool is_leaving = s->node->drain.is_leaving;
+    bool wanted = s->part && !is_leaving && is_reachable(s);
 
     if (!wanted) {
         bool was_open = s->listener != NULL;
@@ -152,8 +153,8 @@ static void update_listener(struct service *s, struct mono now)
         s->listener = NULL;
         s->pause[0] = '\0';
         if (was_open && s->part)
-            log_write(LOG_TCP_ADAPTOR, LOG_INFO, "not listening name=%s: no consumer",
-                      s->part->name);
+            log_write(LOG_TCP_ADAPTOR, LOG_INFO, "not listening name=%s: %s", s->part->name,
+                      is_leaving ? "the router is ending" : "no consumer");
         net_timer_cancel(s->node->loop, &s->timer);
         return;
     }
@@ -524,6 +525,32 @@ void services_settle(struct node *n, struct mono now)
             update_listener(s, now);
         if (!s->part && list_empty(&s->tcp.conns))
             service_free(s);
+    }
+}
+
+// Its address is another router's alone from now on; who comes meanwhile is still served.
+static void leave_to_others(struct service *s)
+{
+    const char *address = mgmt_entity_cstr(s->part->entity, "address");
+
+    if (!s->connector.consumer.link || !router_is_elsewhere(s->node->router, address))
+        return;
+    net_timer_cancel(s->node->loop, &s->timer);
+    if (s->probe)
+        net_dial_cancel(s->probe);
+    s->probe = NULL;
+    set_out(s, true);
+}
+
+void services_leave(struct node *n)
+{
+    n->drain.is_leaving = true;
+    list_for_each (node, &n->services) {
+        struct service *s = list_entry(node, struct service, on_node);
+
+        if (s->part && !s->is_listener)
+            leave_to_others(s);
+        service_changed(s);
     }
 }
 

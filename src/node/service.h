@@ -60,6 +60,8 @@ void services_use_profile(struct node *n, const struct part *profile); // it has
 void services_dial(struct node *n);                                    // once a turn
 // After everything else of a turn.
 void services_settle(struct node *n, struct mono now);
+// Nobody new: no tcpListener listens, and what others serve too is left to them.
+void services_leave(struct node *n);
 void services_free(struct node *n); // what is left of connections ends
 
 // wire.c: one connection between its socket and tcp.h

@@ -339,13 +339,25 @@ void address_unset_remote(struct router *r, struct address *a, uint32_t node)
     address_changed(r, a);
 }
 
-uint32_t router_destinations(const struct router *r, const char *address)
+static const struct address *known(const struct router *r, const char *address)
 {
     char key_text[ADDRESS_MAX + 64];
     struct str key;
-    const struct address *a = NULL;
 
-    if (address_classify(r, str_of(address), key_text, &key))
-        a = map_get(&r->addresses, key);
+    return address_classify(r, str_of(address), key_text, &key) ? map_get(&r->addresses, key)
+                                                                : NULL;
+}
+
+uint32_t router_destinations(const struct router *r, const char *address)
+{
+    const struct address *a = known(r, address);
+
     return a ? a->consumer_count + a->remote_count + (a->inside != NULL) : 0;
+}
+
+bool router_is_elsewhere(const struct router *r, const char *address)
+{
+    const struct address *a = known(r, address);
+
+    return a && a->remote_count > 0;
 }

@@ -468,3 +468,16 @@ void router_drop_older(struct router *r, const char *name, uint64_t tls_ordinal)
             router_conn_drop(c, "the ordinal of its certificate is below oldestValidOrdinal");
     }
 }
+
+bool router_is_joined(const struct router *r, const char *name)
+{
+    list_for_each (node, &r->conns) {
+        const struct router_conn *c = list_entry(node, struct router_conn, on_router);
+
+        if (c->is_server || !c->name || strcmp(c->name, name) != 0)
+            continue;
+        if (c->role == ROUTER_ROLE_EDGE ? edge_is_joined(c) : network_is_joined(c))
+            return true;
+    }
+    return false;
+}

@@ -546,9 +546,11 @@ void network_stream_done(struct router_link *l);
 void network_stream_unused(struct router_link *l);
 void network_trim_streams(struct router *r); // closes idle streaming links that are too many
 void network_tick(struct router *r);
+bool network_is_joined(const struct router_conn *c); // as router_is_joined() means it
 
 // edge.c
 void edge_opened(struct router_conn *c);
+bool edge_is_joined(const struct router_conn *c); // as router_is_joined() means it
 bool edge_attach(struct router_conn *c, struct amqp_link *al);
 void edge_link_down(struct router_link *l);
 void edge_conn_lost(struct router_conn *c);

@@ -417,6 +417,27 @@ void edge_opened(struct router_conn *c)
                          "role edge joins an edge router's connector with an interior's listener");
 }
 
+// Every address has its links up: what the interior has to say of them is on its way, or here.
+bool edge_is_joined(const struct router_conn *c)
+{
+    const struct router *r = c->router;
+    struct str key;
+    void *value;
+    size_t at = 0;
+
+    if (!is_edge_side(c) || !c->is_open || !r->uplink)
+        return false;
+    if (r->uplink != c)
+        return true; // it stands by
+    while (map_next(&r->addresses, &at, &key, &value)) {
+        const struct address *a = value;
+
+        if (a->proxy_out && !a->proxy_out->is_attached)
+            return false;
+    }
+    return c->tracking && c->tracking->is_attached;
+}
+
 // Another older uplink than `c`.
 static bool has_former(const struct router *r, const struct router_conn *c)
 {

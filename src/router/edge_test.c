@@ -325,6 +325,26 @@ TEST(a_dynamic_address_at_an_edge_is_reached_from_everywhere)
     net_end(&n);
 }
 
+TEST(an_uplink_has_joined_when_it_has_told_of_consumers_elsewhere)
+{
+    struct net n;
+    struct wire *up;
+
+    net_begin(&n);
+    net_router(&n, "I", ROUTER_INTERIOR);
+    net_router(&n, "E", ROUTER_EDGE);
+    receiver(client_of(&n, n.routers[0]), "closest/x", 10);
+    sender(client_of(&n, n.routers[1]), "closest/x");
+    CHECK(!router_is_joined(n.routers[1], "wire"));
+    up = net_join(&n, n.routers[1], n.routers[0], ROUTER_ROLE_EDGE, 1);
+    CHECK(router_is_joined(n.routers[1], "wire"));
+    CHECK_EQ(router_destinations(n.routers[1], "closest/x"), 1);
+    CHECK(!router_is_joined(n.routers[0], "wire")); // it did not dial
+    net_cut(&n, up);
+    CHECK(!router_is_joined(n.routers[1], "wire"));
+    net_end(&n);
+}
+
 TEST(when_the_active_uplink_is_lost_another_takes_over)
 {
     struct net n;
@@ -541,7 +561,8 @@ TEST(a_downlink_gets_what_is_for_its_edge_and_only_on_edge_connections)
     net_end(&n);
 }
 
-TEST_MAIN(CASE(what_an_edge_has_nobody_for_goes_up_and_comes_down_elsewhere),
+TEST_MAIN(CASE(an_uplink_has_joined_when_it_has_told_of_consumers_elsewhere),
+          CASE(what_an_edge_has_nobody_for_goes_up_and_comes_down_elsewhere),
           CASE(a_sender_at_an_edge_has_credit_when_the_interior_knows_somebody),
           CASE(a_consumer_at_the_same_edge_gets_it_and_it_does_not_come_back_from_above),
           CASE(closest_at_an_edge_is_who_is_at_the_edge),

@@ -32,6 +32,33 @@ static struct wire *join(struct pair *p, enum router_role role, uint64_t ordinal
     return w;
 }
 
+// B knows of C, which has the consumer.
+TEST(a_connector_has_joined_when_consumers_beyond_its_peer_are_known)
+{
+    struct pair p;
+    struct router *c;
+    struct wire *w;
+
+    begin(&p);
+    c = net_router(&p.net, "C", ROUTER_INTERIOR);
+    net_join(&p.net, c, p.b, ROUTER_ROLE_INTER_ROUTER, 1);
+    receiver(client_of(&p.net, c), "at/c", 10);
+    net_pass(&p.net, 2000);
+    CHECK_EQ(router_destinations(p.b, "at/c"), 1);
+    w = net_join(&p.net, p.a, p.b, ROUTER_ROLE_INTER_ROUTER, 1);
+    CHECK(!router_is_joined(p.a, "wire")); // C is not known yet
+    CHECK_EQ(router_destinations(p.a, "at/c"), 0);
+    for (int i = 0; i < 40 && !router_is_joined(p.a, "wire"); i++)
+        net_pass(&p.net, 50);
+    CHECK(router_is_joined(p.a, "wire"));
+    CHECK_EQ(router_destinations(p.a, "at/c"), 1);
+    CHECK(!router_is_joined(p.a, "another"));
+    CHECK(!router_is_joined(p.b, "wire")); // it did not dial
+    net_cut(&p.net, w);
+    CHECK(!router_is_joined(p.a, "wire"));
+    net_end(&p.net);
+}
+
 static uint32_t count_links(const struct router_conn *c, enum link_kind kind)
 {
     uint32_t count = 0;
@@ -255,7 +282,8 @@ TEST(certificate_below_the_oldest_valid_ordinal_ends_its_connection)
     net_end(&p.net);
 }
 
-TEST_MAIN(CASE(a_neighbour_whose_streams_flow_is_alive_though_its_hello_is_late),
+TEST_MAIN(CASE(a_connector_has_joined_when_consumers_beyond_its_peer_are_known),
+          CASE(a_neighbour_whose_streams_flow_is_alive_though_its_hello_is_late),
           CASE(data_connections_carry_the_streams_and_nothing_else),
           CASE(data_connection_of_another_generation_or_group_is_not_used),
           CASE(newer_generation_takes_over_and_the_old_one_goes_when_its_work_is_done),

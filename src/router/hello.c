@@ -166,3 +166,8 @@ struct mono hello_deadline(const struct routing *rt, const struct rlink *l)
         at = mono_min(at, mono_add_ms(l->listed_at, max_age(rt, l)));
     return at;
 }
+
+bool routing_is_adjacent(const struct routing *rt, uint32_t link)
+{
+    return link < rt->link_count && rt->links[link].is_adjacent;
+}

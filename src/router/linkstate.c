@@ -447,3 +447,15 @@ void ls_forward_unicast(struct routing *rt, uint32_t from, const struct ctl *m, 
     put_passed_on(rt, from, m, bytes);
     rt_out_send(rt, link, at);
 }
+
+bool routing_is_complete(const struct routing *rt)
+{
+    for (uint32_t i = 1; i < rt->node_count; i++) {
+        const struct node *n = rt->nodes[i];
+
+        if (n &&
+            (!node_is_current(n) || n->asked || n->need_mar || n->heard_mobile > n->mobile_seq))
+            return false;
+    }
+    return rt->computed == rt->topology;
+}

@@ -236,6 +236,14 @@ static void neighbour_down(struct neighbour *n)
     routing_link_down(r->routing, n->number, r->now);
 }
 
+bool network_is_joined(const struct router_conn *c)
+{
+    const struct routing *rt = c->router->routing;
+
+    return c->neighbour && c->neighbour->conn == c && c->neighbour->is_up &&
+           routing_is_adjacent(rt, c->neighbour->number) && routing_is_complete(rt);
+}
+
 // ----------------------------------------------------------------------------------------- links
 
 static bool has_capability(struct amqp_link *al, const char *capability)

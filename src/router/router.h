@@ -166,6 +166,9 @@ void router_conn_close(struct router_conn *c, const char *condition, const char 
 void *router_conn_user_data(const struct router_conn *c);
 // Drops what came by the listener or connector `name` with a certificate of an older generation.
 void router_drop_older(struct router *r, const char *name, uint64_t tls_ordinal);
+// A connection of the connector `name` leads to a router, and what that one tells of the network
+// has been heard: consumers elsewhere are known here.
+bool router_is_joined(const struct router *r, const char *name);
 // Once opened: the role, which an open may change, and a text among the peer's properties.
 enum router_role router_conn_role(const struct router_conn *c);
 struct str router_conn_property(const struct router_conn *c, const char *name);
@@ -330,3 +333,4 @@ bool router_reaches(const struct router *r, const char *node_id);
 int router_cost_to(const struct router *r, const char *node_id); // -1: unreachable
 // Destinations of an address as this router sees them (local consumers plus remote routers).
 uint32_t router_destinations(const struct router *r, const char *address);
+bool router_is_elsewhere(const struct router *r, const char *address); // at another router

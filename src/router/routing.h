@@ -92,6 +92,9 @@ bool routing_next_output(struct routing *rt, struct routing_output *out);
 bool routing_next_event(struct routing *rt, struct routing_event *out);
 
 // Questions. Nodes are numbered densely; 0 is this router.
+bool routing_is_adjacent(const struct routing *rt, uint32_t link); // its peer is a neighbour
+// All that has been heard of is known: link state and addresses of every router, and the routes.
+bool routing_is_complete(const struct routing *rt);
 uint32_t routing_node_count(const struct routing *rt);          // highest number + 1
 uint32_t routing_find(const struct routing *rt, struct str id); // ROUTING_NO_NODE when unknown
 struct str routing_id(const struct routing *rt, uint32_t node); // STR_NONE for an unused number

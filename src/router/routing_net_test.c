@@ -399,7 +399,37 @@ TEST(forgotten_routers_leave_nothing_behind)
     }
 }
 
+// The first router joins when all others know each other.
+TEST(who_says_that_it_knows_the_network_knows_every_router_and_address)
+{
+    enum { COUNT = 30, PER_ROUTER = 3 };
+
+    for (int i = 0; i < ROW_COUNT; i++) {
+        struct net *n = make(COUNT, rows[i].kind, rows[i].seed);
+        struct net_router *late = n->routers;
+
+        net_random_wires(n, 4);
+        add_addresses(n, PER_ROUTER);
+        net_all_up(n);
+        for (uint32_t j = 0; j < late->end_count; j++)
+            net_set_wire(n, 0, j, false);
+        net_kill(n, 0);
+        net_run(n, 5000);
+        net_restart(n, 0);
+        CHECK(!routing_is_adjacent(late->rt, 0));
+        net_set_wire(n, 0, 0, true);
+        while (!routing_is_adjacent(late->rt, 0) || !routing_is_complete(late->rt)) {
+            CHECK(n->heap_count > 0);
+            net_step(n);
+        }
+        CHECK_EQ_FOR(rows[i].why, late->reachable_count, COUNT - 1);
+        CHECK_EQ_FOR(rows[i].why, late->told_count, (COUNT - 1) * PER_ROUTER);
+        net_free(n);
+    }
+}
+
 TEST_MAIN(CASE(first_route_over_a_line_of_five_takes_less_than_a_second),
+          CASE(who_says_that_it_knows_the_network_knows_every_router_and_address),
           CASE(random_networks_find_shortest_paths_and_the_same_trees),
           CASE(address_changes_reach_everybody_as_differences), CASE(ring_heals_after_a_cut),
           CASE(dead_router_is_unreachable_as_soon_as_its_neighbours_say_so),

@@ -89,10 +89,11 @@ class Lines:
 
 class Router:
     """One running router. `entities` are added to the configuration as they are, `listener` to
-    the attributes of its listener for applications; `files`: descriptors it may have."""
+    the attributes of its listener for applications; `files`: descriptors it may have;
+    `environment`: what is added to ours."""
 
     def __init__(self, tmp_path, name, mode="interior", entities=(), program=None, start=True,
-                 normal=True, listener=None, files=None, **router_attributes):
+                 normal=True, listener=None, files=None, environment=None, **router_attributes):
         self.name = name
         self.program = program or SKROUTERD
         self.port = free_port() if normal else None
@@ -108,6 +109,7 @@ class Router:
         self.config += [list(e) for e in entities]
         self.path = pathlib.Path(tmp_path) / (name + ".json")
         self.files = files
+        self.environment = {**os.environ, **(environment or {})}
         self.process = None
         if start:
             self.start()
@@ -117,7 +119,7 @@ class Router:
         limit = ["prlimit", "--nofile=%d" % self.files] if self.files else []
         self.process = subprocess.Popen(limit + [self.program, "-c", str(self.path)],
                                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                        text=True)
+                                        env=self.environment, text=True)
         self.log = Lines(self.process.stdout)
         if self.program == SKROUTERD:
             self.log.wait("is running")
