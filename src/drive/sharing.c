@@ -15,6 +15,9 @@
 
 enum { CREDIT = 10 };
 
+// Where a router of ours tells that one more router has consumers of an address (docs/protocol.md).
+#define REACH "_local/mc/skupper.reach/" SITE_SYNC_ADDRESS
+
 struct drive_sharing {
     struct net_loop *loop;
     void (*changed)(void *user);
@@ -22,6 +25,7 @@ struct drive_sharing {
     struct site_sync *sync;
     json_t *told;                 // {name: {"origin", "service"}}
     struct client_link *in, *out; // NULL: not connected
+    struct client_link *reach;    // who else listens, likewise
     struct net_timer timer;
     struct log_limit limit; // for what others send that cannot be used
 };
@@ -157,6 +161,13 @@ static void heard(struct drive_sharing *s, struct str bytes, struct mono now)
     drain(s);
 }
 
+// Another router has listeners now: a link has come up, or a site.
+static void repeat(struct drive_sharing *s, struct mono now)
+{
+    site_sync_repeat(s->sync, now);
+    drain(s);
+}
+
 // ------------------------------------------------------------------------------------------- door
 
 struct drive_sharing *drive_sharing_new(struct net_loop *loop, const char *site_id,
@@ -182,6 +193,7 @@ void drive_sharing_free(struct drive_sharing *s)
     net_timer_cancel(s->loop, &s->timer);
     client_link_free(s->in);
     client_link_free(s->out);
+    client_link_free(s->reach);
     site_sync_free(s->sync);
     json_decref(s->told);
     free(s);
@@ -201,18 +213,21 @@ void drive_sharing_opened(struct drive_sharing *s, struct client *c)
 {
     s->in = client_receive(c, SITE_SYNC_ADDRESS, CREDIT, s);
     s->out = client_sender(c, SITE_SYNC_ADDRESS, s);
+    s->reach = client_receive(c, REACH, CREDIT, s);
 }
 
 void drive_sharing_closed(struct drive_sharing *s)
 {
-    s->in = s->out = NULL;
+    s->in = s->out = s->reach = NULL;
 }
 
 bool drive_sharing_event(struct drive_sharing *s, const struct client_event *ev)
 {
     if (!s || !ev->link || ev->user != s)
         return false;
-    if (ev->type == CLIENT_MESSAGE)
+    if (ev->type == CLIENT_MESSAGE && ev->link == s->reach)
+        repeat(s, net_loop_now(s->loop));
+    else if (ev->type == CLIENT_MESSAGE)
         heard(s, ev->message, net_loop_now(s->loop));
     else if (ev->type == CLIENT_DROPPED)
         log_write(LOG_AGENT, LOG_WARNING, "the router ended the exchange of services: %s",

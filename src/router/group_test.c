@@ -59,6 +59,43 @@ TEST(a_connector_has_joined_when_consumers_beyond_its_peer_are_known)
     net_end(&p.net);
 }
 
+TEST(who_asks_hears_when_one_more_router_has_consumers)
+{
+    struct pair p;
+    struct router *c;
+    struct client *asker, *at_b, *at_c;
+    struct wire *w;
+
+    begin(&p);
+    c = net_router(&p.net, "C", ROUTER_INTERIOR);
+    w = net_join(&p.net, p.a, p.b, ROUTER_ROLE_INTER_ROUTER, 1);
+    net_join(&p.net, p.b, c, ROUTER_ROLE_INTER_ROUTER, 1);
+    asker = client_of(&p.net, p.a);
+    receiver(asker, ROUTER_REACH "mc/x", 10);
+    receiver(asker, "mc/x", 10);
+    at_b = client_of(&p.net, p.b);
+    at_c = client_of(&p.net, c);
+    net_pass(&p.net, 1000);
+    CHECK_HEARD(asker, "");
+    receiver(at_b, "mc/x", 10);
+    receiver(at_b, "mc/y", 10);
+    net_pass(&p.net, 500);
+    CHECK_HEARD(asker, "got( settled)");
+    receiver(at_b, "mc/x", 10);
+    net_pass(&p.net, 500);
+    CHECK_HEARD(asker, "");
+    receiver(at_c, "mc/x", 10);
+    net_pass(&p.net, 500);
+    CHECK_HEARD(asker, "got( settled)");
+    net_cut(&p.net, w);
+    net_pass(&p.net, 500);
+    CHECK_HEARD(asker, "");
+    net_join(&p.net, p.a, p.b, ROUTER_ROLE_INTER_ROUTER, 1);
+    net_pass(&p.net, 1000);
+    CHECK_HEARD(asker, "got( settled) got( settled)");
+    net_end(&p.net);
+}
+
 static uint32_t count_links(const struct router_conn *c, enum link_kind kind)
 {
     uint32_t count = 0;
@@ -282,7 +319,8 @@ TEST(certificate_below_the_oldest_valid_ordinal_ends_its_connection)
     net_end(&p.net);
 }
 
-TEST_MAIN(CASE(a_connector_has_joined_when_consumers_beyond_its_peer_are_known),
+TEST_MAIN(CASE(who_asks_hears_when_one_more_router_has_consumers),
+          CASE(a_connector_has_joined_when_consumers_beyond_its_peer_are_known),
           CASE(a_neighbour_whose_streams_flow_is_alive_though_its_hello_is_late),
           CASE(data_connections_carry_the_streams_and_nothing_else),
           CASE(data_connection_of_another_generation_or_group_is_not_used),

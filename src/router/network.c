@@ -619,14 +619,40 @@ static void node_changed(struct router *r, const struct routing_event *ev)
               ev->type == ROUTING_EV_NODE_UP ? "reachable" : "not reachable any more");
 }
 
+// Who wants to know hears that one more router has consumers of the address: a client that repeats
+// something for those who come (docs/protocol.md).
+static void tell_reach(struct router *r, const struct address *a)
+{
+    char to[sizeof(ROUTER_REACH) + ADDRESS_MAX];
+    const struct address *wanted;
+    struct amqp_writer w;
+
+    if (a->key.ptr[0] != 'M')
+        return;
+    snprintf(to, sizeof(to), ROUTER_REACH "%.*s", STR_ARG(str_skip(a->key, 1)));
+    wanted = address_find(r, str_of(to));
+    if (!wanted || wanted->consumer_count == 0)
+        return;
+    amqp_writer_init(&w);
+    amqp_put_descriptor(&w, AMQP_SECTION_VALUE);
+    amqp_put_int(&w, (int32_t)a->remote_count);
+    forward_inside(r, str_of(to), amqp_written(&w));
+    amqp_writer_fini(&w);
+}
+
 static void remote_address(struct router *r, const struct routing_event *ev)
 {
     struct address *a = NULL;
+    uint32_t before;
 
     if (ev->type == ROUTING_EV_ADDRESS_ADD) {
         a = address_obtain_key(r, ev->key);
-        if (a)
-            address_set_remote(r, a, ev->node, ev->treatment);
+        if (!a)
+            return;
+        before = a->remote_count;
+        address_set_remote(r, a, ev->node, ev->treatment);
+        if (a->remote_count > before)
+            tell_reach(r, a);
     } else {
         a = address_find_key(r, ev->key);
         if (a)

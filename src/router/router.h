@@ -105,6 +105,10 @@ int router_address_unconfig(struct router *r, struct str text, bool is_prefix);
 // annotations.
 typedef void router_receive(void *user, struct str message);
 
+// A client that consumes this and an address hears each time that one more router has consumers of
+// that address. Where no router of ours is, it hears nothing.
+#define ROUTER_REACH "_local/mc/skupper.reach/"
+
 // Makes `receive` the one consumer of a mobile address in this router, known to the whole network;
 // returns 0, ERR_EXISTS or ERR_INVALID. It may send, and must leave consumers as they are.
 int router_consume(struct router *r, const char *address, router_receive *receive, void *user);

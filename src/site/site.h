@@ -443,6 +443,7 @@ enum {
     SITE_SYNC_ALL_MAX = 16384,     // services of all sites
     SITE_SYNC_KEPT_MAX = 16 << 20, // octets of all texts that are kept, as they came
     SITE_SYNC_RESEND_MS = 5000,
+    SITE_SYNC_GAP_MS = 1000, // at least between repetitions, whatever they are for
     SITE_SYNC_TTL_MS = 180000,
     SITE_SYNC_CHECK_MS = 30000,
     SITE_SYNC_RETURN_MS = 60000, // after site_sync_load() every site has so long to be heard
@@ -469,6 +470,10 @@ void site_sync_free(struct site_sync *s);
 // ERR_LIMIT with words when the text would be too large: then nothing changes.
 int site_sync_announce(struct site_sync *s, const json_t *services, struct mono now,
                        struct why *why);
+
+// Somebody may have come who has not heard it: it is sent once more, now or as soon as the gap
+// allows. A site that is heard for the first time has the same effect.
+void site_sync_repeat(struct site_sync *s, struct mono now);
 
 struct site_sync_message {
     struct str subject;

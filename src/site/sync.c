@@ -261,6 +261,13 @@ static void switch_off(struct site_sync *s)
     forget_origins(s);
 }
 
+static void say(struct site_sync *s, struct mono now)
+{
+    s->is_due = true;
+    s->resend_at = mono_add_ms(now, s->resend_ms);
+    s->gap_at = mono_add_ms(now, SITE_SYNC_GAP_MS);
+}
+
 int site_sync_announce(struct site_sync *s, const json_t *services, struct mono now,
                        struct why *why)
 {
@@ -286,9 +293,19 @@ int site_sync_announce(struct site_sync *s, const json_t *services, struct mono 
     }
     free(s->body);
     s->body = body;
-    s->is_on = s->is_due = true;
-    s->resend_at = mono_add_ms(now, s->resend_ms);
+    s->is_on = true;
+    say(s, now);
     return 0;
+}
+
+void site_sync_repeat(struct site_sync *s, struct mono now)
+{
+    if (!s->is_on)
+        return;
+    if (mono_before(now, s->gap_at))
+        s->resend_at = mono_min(s->resend_at, s->gap_at);
+    else
+        say(s, now);
 }
 
 bool site_sync_next_message(struct site_sync *s, struct site_sync_message *out)
@@ -441,8 +458,10 @@ int site_sync_heard(struct site_sync *s, const struct site_sync_message *m, int6
     if (err < 0)
         goto dropped;
     from = map_get(&s->origins, m->origin);
-    if (!from)
+    if (!from) {
         from = origin_new(s, m->origin, epoch_s);
+        site_sync_repeat(s, now); // whom we have not heard may not have heard us
+    }
     from->heard = now;
     set_version(from, m->version);
     err = take_body(s, from, m->body, why);
@@ -478,10 +497,8 @@ static void check_ages(struct site_sync *s, struct mono now)
 
 void site_sync_tick(struct site_sync *s, struct mono now)
 {
-    if (!mono_before(now, s->resend_at)) {
-        s->is_due = true;
-        s->resend_at = mono_add_ms(now, s->resend_ms);
-    }
+    if (!mono_before(now, s->resend_at))
+        say(s, now);
     if (!mono_before(now, s->check_at)) {
         check_ages(s, now);
         s->check_at = mono_add_ms(now, s->check_ms);

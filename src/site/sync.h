@@ -43,7 +43,7 @@ struct site_sync {
     uint64_t next_order;
     char *body; // last announced; NULL: nothing yet, or off
     bool is_on, is_due;
-    struct mono resend_at, check_at;
+    struct mono resend_at, check_at, gap_at; // gap_at: no repetition before
     // What was told last is good until the next call.
     json_t *shown;
     char *shown_name, *shown_origin, *farewell;

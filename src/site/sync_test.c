@@ -107,6 +107,49 @@ TEST(nothing_is_sent_before_this_site_has_spoken)
     site_sync_free(s);
 }
 
+// When messages go out until `end`, as "0 5000".
+static struct str sending_times(struct site_sync *s, int64_t from, int64_t end)
+{
+    static char text[200];
+    struct site_sync_message m;
+    size_t len = 0;
+
+    text[0] = '\0';
+    for (int64_t ms = from; ms <= end; ms += 100) {
+        site_sync_tick(s, at(ms));
+        while (site_sync_next_message(s, &m))
+            len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%lld", len ? " " : "",
+                                    (long long)ms);
+    }
+    return str_of(text);
+}
+
+TEST(who_comes_hears_it_at_once_but_never_more_than_once_a_second)
+{
+    struct site_sync *s = sync_on();
+
+    site_sync_repeat(s, at(2000));
+    CHECK_STR(sending_times(s, 2000, 2300), "2000");
+    for (int i = 0; i < 100; i++)
+        site_sync_repeat(s, at(2300 + i));
+    CHECK_STR(sending_times(s, 2400, 9000), "3000 8000");
+    hear_one(s, "east", "db", 5432, 9500);
+    CHECK_STR(sending_times(s, 9500, 9500), "9500");
+    hear_one(s, "east", "db", 5432, 10600);
+    CHECK_STR(sending_times(s, 10600, 14500), "14500"); // that one has had its turn
+    site_sync_free(s);
+}
+
+TEST(who_does_not_share_repeats_nothing)
+{
+    struct site_sync *s = sync_new();
+
+    site_sync_repeat(s, at(2000));
+    hear_one(s, "east", "db", 5432, 2000);
+    CHECK_STR(sending_times(s, 2000, 9000), "");
+    site_sync_free(s);
+}
+
 TEST(a_message_is_what_v1_sites_send)
 {
     struct site_sync *s = sync_new();
@@ -691,7 +734,9 @@ TEST(what_is_no_saved_state_is_refused_and_nonsense_in_it_passed_over)
     site_sync_free(s);
 }
 
-TEST_MAIN(CASE(nothing_is_sent_before_this_site_has_spoken), CASE(a_message_is_what_v1_sites_send),
+TEST_MAIN(CASE(nothing_is_sent_before_this_site_has_spoken),
+          CASE(who_comes_hears_it_at_once_but_never_more_than_once_a_second),
+          CASE(who_does_not_share_repeats_nothing), CASE(a_message_is_what_v1_sites_send),
           CASE(all_there_is_is_sent_sorted_and_without_what_is_local),
           CASE(a_change_is_sent_at_once_and_everything_again_every_five_seconds),
           CASE(an_empty_list_is_sent_too),

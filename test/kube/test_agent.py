@@ -5,12 +5,14 @@ import base64
 import json
 import signal
 import stat
+import time
 
 import pytest
+from proton import Message
 
 from cluster import NOBODY
-from pods import PEER, Site, TIMEOUT, free_port, wait
-from harness import Router, inter_router
+from pods import PEER, Site, TIMEOUT, amqp, free_port, wait
+from harness import Management, Router, inter_router, link_to
 from proxy import Proxy
 from services import Server, connect, echo
 
@@ -503,3 +505,67 @@ def test_the_status_survives_other_writers_and_names_pods(site, pod, service):
     assert written["metadata"]["labels"] == {"somebody": "else"}
     assert written["data"]["note"] == "kept"
     assert written["metadata"]["uid"] == found["metadata"]["uid"]
+
+
+# ------------------------------------------------------------------------------------- sharing
+
+
+SYNC, REPEATED_S = "mc/$skupper-service-sync", 5  # a site repeats what it shares so often
+
+
+def heard_from(receiver, origin):
+    while True:
+        message = receiver.get().accept().message
+        if message.properties["origin"] == origin:
+            return message
+
+
+def gap(site, pod, come):
+    """Between something that the site said and what it said next, to whom `come` makes come."""
+    here = amqp.connect("amqp://127.0.0.1:%d" % pod.amqp)
+    heard_from(here.receiver(SYNC), site.id)
+    since = time.monotonic()
+    message = heard_from(come(here), site.id)
+    assert json.loads(message.body)[0]["address"] == "web"
+    here.close()
+    return time.monotonic() - since
+
+
+@pytest.mark.parametrize("who", ["a listener", "a link", "a site"])
+def test_who_comes_hears_of_services_before_they_are_repeated(site, pod, tmp_path, who):
+    """Nothing is said twice within less than the time between repetitions otherwise, so one time
+    is proof; some more are tried, as this machine may stand still for a while."""
+    link, made = free_port(), []
+    site.admin.create("configmaps", {"metadata": {"name": "skupper-services"}, "data": {
+        "web": json.dumps({"address": "web", "protocol": "tcp", "ports": [80],
+                           "exposeIngress": "", "targets": []})}}, site.namespace)
+    pod.configure(inter_router(link))
+    pod.start()
+
+    def come(here):
+        if who == "a site":
+            receiver, origin = here.receiver(SYNC), "site-%d" % len(made)
+            made.append(origin)
+            here.sender(SYNC).post(Message(subject="service-sync-update-v2", body="[]",
+                                           properties={"origin": origin, "version": "1.8.7"}))
+            return receiver
+        receiver = made[-1].connect().receiver(SYNC)
+        if who == "a link":
+            _, connector = link_to(link)
+            Management(made[-1]).request("CREATE", "io.skupper.router.connector", connector,
+                                         name=connector["name"])
+        return receiver
+
+    gaps = []
+    try:
+        while not gaps or gaps[-1] >= REPEATED_S * 0.9:
+            assert len(gaps) < 5, gaps
+            if who != "a site":
+                made.append(Router(tmp_path, "X%d" % len(gaps),
+                                   entities=[link_to(link)] * (who == "a listener")))
+            if who == "a listener":
+                made[-1].wait_reaches("%s-%s" % (site.namespace, pod.name))
+            gaps.append(gap(site, pod, come))
+    finally:
+        for router in made if who != "a site" else ():
+            router.stop()
