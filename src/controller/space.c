@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // One namespace: something new marks it, a few milliseconds later it is planned, and what the plan
-// says is done. The next plan waits until every answer is there, and until the caches have seen
-// what was written: so nothing is ever done twice.
+// says is done, statuses last. The next plan waits until every answer is there, and until the
+// caches have seen what was written: so nothing is ever done twice.
 //
 // What the server refuses is told by the resource that wanted it, and tried again after pauses that
 // grow. A write that left the object as it was, because the server or somebody else wants it
@@ -37,11 +37,14 @@ struct space {
     json_t *queue;    // operations that wait to be sent
     size_t at;        // the next of them
     size_t in_flight; // requests without an answer
-    json_t *awaited;  // {key: resourceVersion that the caches are to have seen, "" gone}
-    json_t *refused;  // {key: words}
-    json_t *behind;   // {key: how often in a row somebody else was first}
-    json_t *noted;    // as plan.notes, told
-    json_t *done;     // {"update Service/db": {"digest", "version"}}: writes of the last turn
+    size_t writing;   // of them those whose outcome a status may tell
+    // One of those came to nothing since the last plan; in a way that is told.
+    bool has_failed, is_refused;
+    json_t *awaited; // {key: resourceVersion that the caches are to have seen, "" gone}
+    json_t *refused; // {key: words}
+    json_t *behind;  // {key: how often in a row somebody else was first}
+    json_t *noted;   // as plan.notes, told
+    json_t *done;    // {"update Service/db": {"digest", "version"}}: writes of the last turn
     struct tokens *tokens;
     int64_t retry_ms; // the next pause; 0: nothing was refused
     struct net_timer plan_timer, retry_timer, seen_timer, due_timer;
@@ -163,6 +166,11 @@ static enum kube_verb verb_of(const char *what)
     return KUBE_GET;
 }
 
+static bool is_status(const json_t *op)
+{
+    return strcmp(site_text(op, "do"), "status") == 0;
+}
+
 static void send_one(struct space *s, json_t *op)
 {
     const char *what = site_text(op, "do");
@@ -176,21 +184,33 @@ static void send_one(struct space *s, json_t *op)
                              .body = object,
                              .user = call};
 
-    if (strcmp(what, "status") == 0)
+    if (is_status(op))
         r.subresource = "status";
     if (strcmp(what, "delete") == 0) {
         r.body = NULL;
         r.uid = site_text(object, "metadata.uid");
     }
     s->in_flight++;
+    s->writing += !is_status(op);
     s->c->counters.writes++;
     kube_send(s->c->kube, &r);
 }
 
+// What a status says is so once the server has taken what is written for it. Where it did not, the
+// next plan knows what to say.
 static void send_next(struct space *s)
 {
-    while (s->in_flight < FLIGHT_MAX && s->at < json_array_size(s->queue))
-        send_one(s, json_array_get(s->queue, s->at++));
+    while (s->in_flight < FLIGHT_MAX && s->at < json_array_size(s->queue)) {
+        json_t *op = json_array_get(s->queue, s->at);
+
+        if (is_status(op) && s->writing > 0)
+            break;
+        s->at++;
+        if (!is_status(op) || !s->has_failed)
+            send_one(s, op);
+        else if (s->is_refused)
+            mark(s);
+    }
     if (s->at == json_array_size(s->queue)) {
         json_array_clear(s->queue);
         s->at = 0;
@@ -308,6 +328,7 @@ static void failed(struct space *s, const json_t *op, const struct kube_answer *
     bool is_same = strcmp(value_of(s->refused, key), a->why.text) == 0;
 
     retry(s);
+    s->has_failed |= !is_status(op);
     if (is_behind(s, op, a->result))
         return;
     if (a->result == KUBE_UNREACHABLE) { // nobody could be told
@@ -316,6 +337,7 @@ static void failed(struct space *s, const json_t *op, const struct kube_answer *
         return;
     }
     s->c->counters.refusals++;
+    s->is_refused |= !is_status(op);
     if (!is_same)
         log_write(LOG_AGENT, LOG_ERROR, "refused namespace=%s %s %s: %s", s->ns, what, key,
                   a->why.text);
@@ -330,6 +352,7 @@ void space_answer(struct space *s, struct call *take, struct kube_answer *answer
         answer->result == KUBE_NOT_FOUND && strcmp(site_text(take->operation, "do"), "delete") == 0;
 
     s->in_flight--;
+    s->writing -= !is_status(take->operation);
     if (answer->result == KUBE_OK || is_gone)
         succeeded(s, take->operation, answer->value);
     else
@@ -657,7 +680,7 @@ static void plan(void *user, struct mono now)
     struct plan p;
 
     net_timer_cancel(s->c->loop, &s->plan_timer);
-    s->is_marked = false;
+    s->is_marked = s->has_failed = s->is_refused = false;
     now = mono_now();
     list_objects(s->c, s->ns, objects);
     if (!has_resources(s->c, objects) || !is_ours(s, objects)) {

@@ -359,6 +359,30 @@ def test_a_redemption_that_is_slow_to_count_holds_up_nothing(standin, grant_cert
         other.await_condition("accesstokens", "t", "Redeemed", "True")
 
 
+@pytest.mark.parametrize("verb, resource", [("create", "services"), ("patch", "configmaps")])
+def test_nothing_is_said_to_be_configured_before_it_is_written(standin, verb, resource):
+    """The Service of a Listener, or the router's configuration, is accepted late."""
+    control.prepare(standin)
+    site = Site(standin)
+    with Controller(standin):
+        settled(site, "before")
+        standin.control("fault", hold=True, match={"verb": verb, "resource": resource,
+                                                   "namespace": site.ns})
+        mark = standin.mark()
+        made = site.create("listeners", "Listener", "db", routingKey="db", host="back", port=5432)
+        wait(lambda: standin.control("held")["count"] == 1, "the write to be held")
+        # Who has seen this has seen the Listener.
+        other = Site(standin)
+        settled(other, "meanwhile")
+        assert "status" not in standin.admin.get(kind("listeners"), "db", site.ns), made
+        standin.control("clear")
+        site.await_condition("listeners", "db", "Configured", "True")
+        order = [(r["verb"], r["resource"]) for r in standin.requests(
+            mark, agent="skupper-controller") if r["namespace"] == site.ns]
+        assert order.index(("update", "listeners")) > max(
+            order.index(("create", "services")), order.index(("patch", "configmaps")))
+
+
 @pytest.fixture
 def controller_pod(home):
     """A pod that stands for the controller's own."""
