@@ -150,6 +150,7 @@ char *plain_link_name(const struct store *s, const json_t *site)
     return str_fmt("link%lld", (long long)highest + 1);
 }
 
+// A token of version 2 is no claim of version 1, but redeemed likewise: the controller is told so.
 static json_t *claim_new(const struct store *s, const json_t *site, const struct site_token *t)
 {
     json_t *claim = plain_secret(s, site, t->name, PLAIN_CLAIM);
@@ -157,6 +158,8 @@ static json_t *claim_new(const struct store *s, const json_t *site, const struct
     char *password = site_base64_write(t->code), *ca = site_base64_write(t->ca);
     char expires[SITE_TIME_MAX];
 
+    if (t->kind == SITE_TOKEN_ACCESS)
+        json_object_set_new(notes, SITE_CLAIM_KIND, json_string(SITE_CLAIM_IS_ACCESS));
     if (t->origin[0])
         json_object_set_new(notes, PLAIN_GENERATED_BY, json_string(t->origin));
     if (t->expires > 0) {

@@ -313,7 +313,7 @@ static int take_for(struct cli *c, struct store *s, const json_t *site, struct s
 
     if (status != EXIT_OK)
         return status;
-    if (token->kind == SITE_TOKEN_CLAIM && plain_is(site))
+    if (token->kind != SITE_TOKEN_LINKS && plain_is(site))
         return plain_claim(c, s, site, token);
     if (token->kind == SITE_TOKEN_ACCESS && c->platform == ON_KUBERNETES)
         return hand_over(c, s, token);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Claims that others gave this site: Secrets labelled token-claim. Each is redeemed at the site
-// that made it, and the Secret becomes the token that was given for it, and so a link. What the
-// other site does not know (any more) is not tried again; everything else is. The Secret says what
-// is the matter.
+// that made it, and the Secret becomes the token that was given for it, and so a link: of a site of
+// version 2 with two routers, to the first of them. What the other site does not know (any more) is
+// not tried again; everything else is. The Secret says what is the matter.
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -146,7 +146,7 @@ static void put_endpoints(json_t *notes, const json_t *link)
 // The Secret becomes what was given for it.
 static void become(struct attempt *a, const struct site_links *given)
 {
-    static const char *const gone[] = {URL, EXPIRATION, STATUS, FAILED};
+    static const char *const gone[] = {URL, EXPIRATION, STATUS, FAILED, SITE_CLAIM_KIND};
     const json_t *link = json_array_get(given->links, 0), *cost = site_get(link, "spec.cost");
     const json_t *told = site_get(given->secret, "metadata.annotations");
     json_t *notes = told ? json_deep_copy(told) : json_object(), *data;
@@ -208,7 +208,8 @@ static void done(void *user, int err, struct site_links *take, const char *why)
 static void start(struct attempt *a, const json_t *secret)
 {
     struct claiming *cl = a->claiming;
-    struct site_token t = {.kind = SITE_TOKEN_CLAIM,
+    bool is_access = strcmp(annotation(secret, SITE_CLAIM_KIND), SITE_CLAIM_IS_ACCESS) == 0;
+    struct site_token t = {.kind = is_access ? SITE_TOKEN_ACCESS : SITE_TOKEN_CLAIM,
                            .name = xstrdup(a->name),
                            .url = xstrdup(annotation(secret, URL)),
                            .code = site_secret_get(secret, "password"),

@@ -342,6 +342,10 @@ int site_token_read(const char *source, struct str text, struct site_token *out,
 char *site_token_text(const char *name, const char *url, const char *code, const char *ca,
                       int64_t link_cost);
 
+// An annotation of a Secret labelled token-claim, which is of version 1: it holds an ACCESS token.
+#define SITE_CLAIM_KIND "internal.skupper.io/claim-kind"
+#define SITE_CLAIM_IS_ACCESS "AccessToken"
+
 // How an ACCESS or CLAIM token is redeemed: one POST to `url`, trusting t->ca alone, with t->code
 // as its body and these two header fields (`values` borrowed from the token and `subject`).
 struct site_redeeming {

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from cli import Cli
+from test_grants import serve  # noqa: F401 (a fixture)
 from test_trouble import event_of
 from test_version_1 import Place
 
@@ -168,6 +169,27 @@ def test_a_claim_becomes_a_link(cluster, west, tmp_path):
         assert "404 No such claim" in lost[STATUS]
         row = next(r for r in far.run("link", "status").splitlines() if r.startswith("again"))
         assert row.split()[1] == "Error"
+
+
+def test_a_token_of_version_2_becomes_a_link_without_our_kinds(west, serve, tmp_path):
+    """There is no AccessToken to be made here: the claim's Secret says that it is one."""
+    west.cluster.run_deployments()
+    server, a = serve(allowed=1), west.admin
+    code, cli = server.code, Cli(west.cluster, west.ns, home=tmp_path)
+    with west.redeeming() as c:
+        cli.run("init", "--site-name", "west", "--ingress", "none")
+        assert 'Token "link1" has been redeemed.' in cli.run(
+            "link", "create", "token.yaml", "--cost", "3")
+        link = a.get("secrets", "link1", west.ns)
+        assert link["metadata"]["labels"]["skupper.io/type"] == "connection-token"
+        assert sorted(link["data"]) == ["ca.crt", "tls.crt", "tls.key"]
+        notes = notes_of(link)
+        assert notes["inter-router-port"] == "55671" and notes["skupper.io/cost"] == "3"
+        assert not {URL, STATUS, FAILED, "internal.skupper.io/claim-kind"} & set(notes)
+        assert server.used() == 1 and code not in c.text()
+        # Once it is used up it will never make a link again, and that is said.
+        said = cli.run("token", "redeem", "token.yaml", status=1)
+        assert "has not been redeemed" in said
 
 
 def test_what_may_be_put_right_is_tried_again(cluster, west):
