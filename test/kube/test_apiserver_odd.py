@@ -114,6 +114,10 @@ def write_odd_bodies(standin, namespace, resource, good):
             a.request("POST", place, good)
 
 
+# What asks for no change.
+NOTHING = [(kubeapi.JSON_PATCH, "[]"), (kubeapi.JSON_PATCH, "null"), (kubeapi.STRATEGIC, "null")]
+
+
 @pytest.mark.parametrize("text", [
     "[]", "1", "null", '"x"', "{", "", '{"metadata": []}', '{"metadata": {"name": NaN}}',
     '{"metadata": {"name": "\\ud800"}}', "[" * 5000, '{"a":' * 5000])
@@ -124,7 +128,10 @@ def test_what_is_no_object_is_a_bad_request(cluster, namespace, text, method, co
     place = path_of("configmaps", namespace, None if method == "POST" else "kube-root-ca.crt")
     more = {"fieldManager": "x"} if content == kubeapi.APPLY else {}
     answer = cluster.admin.request(method, place, text, content, **more)
-    assert answer.code in (400, 422) or (content, text) == (kubeapi.JSON_PATCH, "[]")
+    assert answer.code in (400, 422) or (content, text) in NOTHING
+
+
+LENIENT = [{"op": "replace", "path": "", "value": 1}, {"op": "remove", "path": "/kind"}]
 
 
 @pytest.mark.parametrize("operations", [
@@ -133,6 +140,8 @@ def test_what_is_no_object_is_a_bad_request(cluster, namespace, text, method, co
     [{"op": "move", "path": "/data", "from": 1}], [{"op": "add", "path": "/data/a/b", "value": 1}],
     [{"op": "remove", "path": "/metadata"}], [{"op": "remove", "path": "/kind"}]])
 def test_odd_json_patches_are_refused(cluster, namespace, operations):
+    if cluster.is_real and operations[0] in LENIENT:
+        pytest.skip("a real server makes something of it")
     answer = cluster.admin.request("PATCH", path_of("configmaps", namespace, "kube-root-ca.crt"),
                                    operations, kubeapi.JSON_PATCH)
     assert answer.code in (400, 422)
@@ -150,7 +159,9 @@ def test_lasting_namespaces_stay(cluster):
     {"resourceVersionMatch": "Exact"}])
 def test_odd_questions_are_refused(cluster, namespace, query):
     answer = cluster.admin.request("GET", path_of("configmaps", namespace), **query)
-    assert answer.code in (400, 422)
+    # Of a version that is no number a real one says that the fault is within.
+    assert answer.code in (400, 422) or (
+        cluster.is_real and (answer.code, query.get("resourceVersion")) == (500, "x"))
 
 
 def test_odd_trouble_cannot_be_ordered(standin):

@@ -18,8 +18,9 @@ def put(a, namespace, name, labels=None, **data):
 
 
 def names(listed):
+    """Without what a cluster puts into each namespace: kube-root-ca.crt, some another one, too."""
     return [o["metadata"]["name"] for o in listed["items"] if
-            o["metadata"]["name"] != "kube-root-ca.crt"]
+            not o["metadata"]["name"].endswith("ca.crt")]
 
 
 def version(listed):
@@ -179,7 +180,10 @@ def test_initial_events_end_with_a_bookmark(cluster, namespace):
     put(a, namespace, "a", {"test": "x"})
     with a.watch("configmaps", namespace, labelSelector="test=x", sendInitialEvents="true",
                  resourceVersionMatch="NotOlderThan", allowWatchBookmarks="true") as watch:
-        assert told(watch) == ("ADDED", "a")
+        kind, obj = watch.next()
+        if cluster.is_real and "RequestWatchProgress" in obj.get("message", ""):
+            pytest.skip("the etcd of this cluster is too old for it")
+        assert (kind, obj["metadata"]["name"]) == ("ADDED", "a")
         kind, mark = watch.until(lambda kind, obj: kind == "BOOKMARK")
         assert mark["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
         assert int(mark["metadata"]["resourceVersion"]) > 0

@@ -4,12 +4,12 @@ is done."""
 
 import os
 import pty
-import re
 import subprocess
 import tarfile
 import time
 
 import pytest
+import yaml
 
 import control
 from cli import Cli
@@ -113,6 +113,8 @@ def test_without_a_controller_that_is_said(cli):
 
 
 def test_why_it_is_not_ready_is_said(home, cli):
+    if home.is_real:
+        pytest.skip("a load balancer of a real cluster gives it an address")
     with Controller(home):
         said = cli.run("site", "create", "west", "--timeout", "10s", "--enable-link-access",
                        "--link-access-type", "loadbalancer", status=1)
@@ -173,9 +175,12 @@ def test_who_may_not_watch_waits_all_the_same(home, cli, tmp_path):
 
 def test_a_cluster_that_does_not_answer_is_named(cli, tmp_path):
     config = tmp_path / "gone"
-    text = open(cli.cluster.kubeconfig, encoding="utf-8").read()
+    with open(cli.cluster.kubeconfig, encoding="utf-8") as file:
+        told = yaml.safe_load(file)
     port = control.free_port()
-    config.write_text(re.sub(r"server: \S+", "server: https://127.0.0.1:%d" % port, text))
+    for one in told["clusters"]:
+        one["cluster"]["server"] = "https://127.0.0.1:%d" % port
+    config.write_text(yaml.safe_dump(told))
     gone = Cli(cli.cluster, cli.ns, config, tmp_path)
     begin = time.monotonic()
     said = gone.run("site", "status", status=1)
