@@ -19,6 +19,8 @@ enum {
     SCRATCH = 64 * 1024,
     REST_MS = 1000, // so long after the last event, memory goes back
 };
+static const char LEASE_LOST[] = "lease lost: another holds it, or it could not be renewed for 10 s "
+                                 "and another may; ends, to be started anew";
 
 // ------------------------------------------------------------------------------------------ kinds
 
@@ -291,7 +293,7 @@ static void handle(struct controller *c, const struct kube_event *ev)
         if (c->is_ending)
             break;
         // Another may act by now. Nothing of ours must be under way then, so this process ends.
-        log_write(LOG_AGENT, LOG_ERROR, "lease lost, another acts in its place");
+        log_write(LOG_AGENT, LOG_ERROR, "%s", LEASE_LOST);
         c->is_lost = true;
         net_loop_stop(c->loop);
         break;
@@ -441,7 +443,7 @@ int controller_run(const struct controller_opts *opts, struct why *why)
     if (!err)
         net_loop_run(c.loop);
     if (!err && c.is_lost) {
-        why_set(why, "lease lost, another acts in its place");
+        why_set(why, "%s", LEASE_LOST);
         err = ERR_CLOSED;
     }
     end(&c);
