@@ -19,8 +19,9 @@ enum {
     SCRATCH = 64 * 1024,
     REST_MS = 1000, // so long after the last event, memory goes back
 };
-static const char LEASE_LOST[] = "lease lost: another holds it, or it could not be renewed for 10 s "
-                                 "and another may; ends, to be started anew";
+static const char LEASE_LOST[] =
+    "lease lost: another holds it, or it could not be renewed for 10 s "
+    "and another may; ends, to be started anew";
 
 // ------------------------------------------------------------------------------------------ kinds
 
