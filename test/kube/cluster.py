@@ -25,7 +25,8 @@ class Cluster:
         self.scratch = scratch
         self.standin = standin
         self.admin = kubeapi.Client(self.kubeconfig, scratch)
-        self._made = []  # (resource, name) to delete at the end, of a real cluster
+        # To delete at the end, of a real cluster: namespaces, (resource, name) of the whole cluster.
+        self._namespaces, self._made = [], []
 
     @property
     def is_real(self):
@@ -37,7 +38,7 @@ class Cluster:
         """A fresh namespace; returns its name."""
         name = "%s-%s" % (prefix, uuid.uuid4().hex[:8])
         self.admin.create("namespaces", {"metadata": {"name": name}})
-        self._made.append(("namespaces", name))
+        self._namespaces.append(name)
         self.admin.await_object("serviceaccounts", "default", name)
         return name
 
@@ -105,8 +106,14 @@ class Cluster:
         return str(path)
 
     def clean_up(self):
+        for name in reversed(self._namespaces):
+            self.admin.request("DELETE", kubeapi.path_of("namespaces", None, name))
         for resource, name in reversed(self._made):
             self.admin.request("DELETE", kubeapi.path_of(resource, None, name))
+        # Whoever comes next may want one of that name: what is on its way out would be in theirs.
+        for resource, name in self._made if self.is_real else ():
+            self.admin.await_gone(resource, name, timeout=120)
+        self._namespaces.clear()
         self._made.clear()
 
     # ------------------------------------------------------------------- what the stand-in can do

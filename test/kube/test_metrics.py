@@ -28,9 +28,9 @@ def page(port):
 
 
 @pytest.fixture
-def home(cluster):
-    control.prepare(cluster)
-    return cluster
+def home(standin):
+    control.prepare(standin)
+    return standin
 
 
 def test_the_controller_tells_what_dashboards_ask_for(home):
