@@ -290,11 +290,12 @@ static bool files_await(const struct store *s, const struct wish *w, json_t **la
 {
     char *directory = directory_of(s, STORE_RUNTIME);
     struct progress progress;
-    bool is = false;
+    bool is = false, is_hopeless;
 
     *last = NULL;
     progress_begin(&progress, s->cli->out, w->words);
     do {
+        is_hopeless = w->is_hopeless && w->is_hopeless(s); // before the look at what it told
         json_t *now = files_told(s, w->kind, w->name);
 
         if (now) {
@@ -303,8 +304,9 @@ static bool files_await(const struct store *s, const struct wish *w, json_t **la
         }
         is = *last && w->is_so(*last);
         progress_tick(&progress, mono_now(), site_text(*last, "status.message"));
-    } while (!is && (host_await_change(directory, mono_min(w->until, progress.next)) ||
-                     mono_before(mono_now(), w->until)));
+    } while (!is && !is_hopeless &&
+             (host_await_change(directory, mono_min(w->until, progress.next)) ||
+              mono_before(mono_now(), w->until)));
     progress_end(&progress);
     free(directory);
     return is;

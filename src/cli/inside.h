@@ -122,7 +122,8 @@ struct kube;
 struct wish {
     const char *words; // shown meanwhile; NULL: nothing is
     const char *kind, *name;
-    bool (*is_so)(const json_t *resource); // of a cluster's also with NULL: it is gone
+    bool (*is_so)(const json_t *resource);      // of a cluster's also with NULL: it is gone
+    bool (*is_hopeless)(const struct store *s); // on a host: nobody is left to tell; NULL: go on
     struct mono until;
 };
 

@@ -74,6 +74,31 @@ static void say_where(struct cli *c, const struct store *s)
     free(links);
 }
 
+// What systemd keeps is started again.
+static bool has_ended(const struct store *s)
+{
+    return !host_has_systemd(&s->paths) && !store_is_running(s);
+}
+
+// Why the agent ended: the last line it wrote.
+static int tell_end(struct cli *c, const struct store *s, const char *name)
+{
+    char *log = host_path(&s->paths, "internal/agent.log"), *text = NULL, *line;
+    size_t len = 0;
+    int status;
+
+    if (host_read_end(log, 4096, &text, &len) == 0)
+        while (len > 0 && text[len - 1] == '\n')
+            text[--len] = '\0';
+    line = text ? strrchr(text, '\n') : NULL;
+    line = line ? line + 1 : text;
+    status = cli_fail(c, "Site \"%s\" is not running, its agent ended: %s (%s)", name,
+                      line && line[0] ? line : "it says nothing", log);
+    free(text);
+    free(log);
+    return status;
+}
+
 static int await_running(struct cli *c, const struct store *s)
 {
     json_t *site = store_site(s), *last = NULL;
@@ -81,12 +106,15 @@ static int await_running(struct cli *c, const struct store *s)
     struct wish wish = {.kind = "Site",
                         .name = name,
                         .is_so = is_running,
+                        .is_hopeless = has_ended,
                         .until = mono_add_ms(mono_now(), START_MS)};
     bool is = store_await(s, &wish, &last);
     int status = EXIT_OK;
 
     if (is)
         cli_say(c, "Site \"%s\" has been created on namespace \"%s\"", name, s->ns);
+    else if (has_ended(s))
+        status = tell_end(c, s, name);
     else
         status = cli_fail(
             c,

@@ -472,6 +472,17 @@ static void turn(void *user, struct mono now)
 
 // ----------------------------------------------------------------------------------------- life
 
+static int cannot_watch(struct why *why)
+{
+    why_set(why, "cannot watch the input: %s%s", strerror(errno),
+            errno == EMFILE   ? ": this user has as many inotify instances as there may be; "
+                                "sysctl fs.inotify.max_user_instances=1024 allows more"
+            : errno == ENOSPC ? ": this user watches as many files as there may be; "
+                                "sysctl fs.inotify.max_user_watches=524288 allows more"
+                              : "");
+    return ERR_IO;
+}
+
 static int watch_files(struct agent *a, struct why *why)
 {
     static const char *const names[] = {"input/resources", "input/certs", "input/issuers"};
@@ -482,15 +493,11 @@ static int watch_files(struct agent *a, struct why *why)
         int rc = watch_directory(a, path);
 
         free(path);
-        if (rc < 0) {
-            why_set(why, "cannot watch the input: %s", strerror(errno));
-            return ERR_IO;
-        }
+        if (rc < 0)
+            return cannot_watch(why);
     }
-    if (a->inotify < 0) {
-        why_set(why, "cannot watch the input: %s", strerror(errno));
-        return ERR_IO;
-    }
+    if (a->inotify < 0)
+        return cannot_watch(why);
     a->files = net_watch_new(a->loop, a->inotify, files_changed, a);
     return 0;
 }

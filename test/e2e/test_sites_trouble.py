@@ -118,6 +118,18 @@ def test_two_sites_of_one_name_both_work_and_say_so(home):
     server.close()
 
 
+def test_an_agent_that_cannot_live_is_told_at_once_and_why(home):
+    """One that may watch no files: this user, or the system, has no inotify instance left."""
+    home.site("west", start=False)
+    limited = "echo 0 > /proc/sys/user/max_inotify_instances && exec \"$@\""
+    done = subprocess.run(["unshare", "--user", "--map-root-user", "sh", "-c", limited, "sh",
+                           s.SKUPPER, "-n", "west", "system", "start"], capture_output=True,
+                          text=True, env=home.environment, timeout=60)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "Site \"west\" is not running, its agent ended: cannot watch the input" in done.stdout
+    assert "sysctl fs.inotify.max_user_instances" in done.stdout
+
+
 def test_commands_that_start_a_site_at_once_all_see_it_run(home):
     """One of them starts it, the others find it running or about to."""
     home.site("west", start=False)
