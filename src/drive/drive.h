@@ -113,6 +113,8 @@ void drive_sharing_announce(struct drive_sharing *s, const json_t *services);
 json_t *drive_sharing_shared(const struct drive_sharing *s);
 json_t *drive_sharing_save(const struct drive_sharing *s);
 int drive_sharing_load(struct drive_sharing *s, const json_t *saved, struct why *why);
+// Before anything else, by who will ask for the following.
+void drive_sharing_keep_told(struct drive_sharing *s);
 // {name: {"origin", "service"}}: of each name the service that counts here, without those that this
 // site announces itself; borrowed.
 const json_t *drive_sharing_told(const struct drive_sharing *s);

@@ -23,7 +23,7 @@ struct drive_sharing {
     void (*changed)(void *user);
     void *user;
     struct site_sync *sync;
-    json_t *told;                 // {name: {"origin", "service"}}
+    json_t *told;                 // {name: {"origin", "service"}}; NULL: nobody asks for it
     struct client_link *in, *out; // NULL: not connected
     struct client_link *reach;    // who else listens, likewise
     struct net_timer timer;
@@ -94,7 +94,8 @@ static void drain(struct drive_sharing *s)
 
         log_write(LOG_AGENT, LOG_INFO, "service %s name=%s origin=%s", words[change.type],
                   change.name, change.origin);
-        note(s, &change);
+        if (s->told)
+            note(s, &change);
         is_new = true;
     }
     if (is_new)
@@ -176,11 +177,8 @@ struct drive_sharing *drive_sharing_new(struct net_loop *loop, const char *site_
     struct drive_sharing *s = xcalloc(1, sizeof(*s));
     struct site_sync_opts opts = {.site_id = site_id, .version = version};
 
-    *s = (struct drive_sharing){.loop = loop,
-                                .changed = news,
-                                .user = user,
-                                .told = json_object(),
-                                .timer = {.fire = fire, .user = s}};
+    *s = (struct drive_sharing){
+        .loop = loop, .changed = news, .user = user, .timer = {.fire = fire, .user = s}};
     s->sync = site_sync_new(&opts, net_loop_now(loop));
     arm(s);
     return s;
@@ -197,6 +195,11 @@ void drive_sharing_free(struct drive_sharing *s)
     site_sync_free(s->sync);
     json_decref(s->told);
     free(s);
+}
+
+void drive_sharing_keep_told(struct drive_sharing *s)
+{
+    s->told = json_object();
 }
 
 int drive_sharing_load(struct drive_sharing *s, const json_t *saved, struct why *why)

@@ -169,6 +169,7 @@ struct shared *shared_new(struct net_loop *loop, struct kube *k, const char *ns,
                          .timer = {.fire = fire, .user = s},
                          .problem = xstrdup("")};
     s->exchange = drive_sharing_new(loop, site_id, version, has_news, s);
+    drive_sharing_keep_told(s->exchange);
     s->watch = kube_watch_new(k, &(struct kube_watch_opts){.kind = kube_kind("v1", "ConfigMap"),
                                                            .ns = ns,
                                                            .fields = "metadata.name=" NAME,

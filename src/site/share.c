@@ -329,6 +329,7 @@ struct obstacles {
     json_t *keys;    // {routing key: "Listener db"}
     json_t *servers; // {"host:port": "Connector db"}: ours, and those of other sites here
     json_t *own;     // {address: true}
+    json_t *texts;   // {text: itself}: what is said of every service, once
 };
 
 static void add_key(json_t *keys, const char *key, const struct thing *t)
@@ -371,7 +372,7 @@ static void find_obstacles(struct model *m, struct obstacles *o)
         site_warning(m, "metadata.annotations.skupper.io/service-host",
                      "neither an IP address nor the name of a host; 127.0.0.1 is used");
     *o = (struct obstacles){host && site_is_host(str_of(host)) ? host : "127.0.0.1", json_object(),
-                            json_object(), json_object()};
+                            json_object(), json_object(), json_object()};
     for (i = 0; i < m->count; i++) {
         if (!m->things[i]->is_broken)
             add_obstacle(o, m->things[i]);
@@ -387,6 +388,19 @@ static void obstacles_free(struct obstacles *o)
     json_decref(o->keys);
     json_decref(o->servers);
     json_decref(o->own);
+    json_decref(o->texts);
+}
+
+// As a value, which is shared with all who say the same; borrowed.
+static json_t *one_text(const struct obstacles *o, const char *text)
+{
+    json_t *value = json_object_get(o->texts, text);
+
+    if (!value) {
+        value = json_string(text);
+        json_object_set_new(o->texts, text, value);
+    }
+    return value;
 }
 
 // One port of one service.
@@ -410,10 +424,11 @@ static void tell(struct model *m, const struct obstacles *o, const struct shared
         abort();
     va_end(args);
     json_array_append_new(m->out->services,
-                          json_pack("{s:s, s:I, s:s, s:s, s:s, s:s, s:s}", "address", s->address,
-                                    "port", (json_int_t)s->port, "host", o->host, "routingKey",
-                                    s->key, "origin", site_text(s->origin, "origin"), "state",
-                                    state, "message", text));
+                          json_pack("{s:s, s:I, s:O, s:s, s:O, s:O, s:O}", "address", s->address,
+                                    "port", (json_int_t)s->port, "host", one_text(o, o->host),
+                                    "routingKey", s->key, "origin",
+                                    one_text(o, site_text(s->origin, "origin")), "state",
+                                    one_text(o, state), "message", one_text(o, text)));
     free(text);
 }
 
@@ -507,10 +522,10 @@ static void put_listener(struct model *m, const struct obstacles *o, const struc
     const char *protocol = site_text(s->service, "protocol");
     char *port = str_fmt("%lld", (long long)s->port);
 
-    put_text(attrs, "host", o->host);
+    json_object_set(attrs, "host", one_text(o, o->host));
     put_text(attrs, "port", port);
     put_text(attrs, "address", s->key);
-    put_text(attrs, "siteId", m->facts->site_id);
+    json_object_set(attrs, "siteId", one_text(o, m->facts->site_id));
     put_text(attrs, "sslProfile", profile);
     if (strcmp(protocol, "tcp") != 0)
         put_text(attrs, "observer", strcmp(protocol, "http") == 0 ? "http1" : "http2");
