@@ -363,16 +363,17 @@ def test_a_redemption_that_is_slow_to_count_holds_up_nothing(standin, grant_cert
 def test_nothing_is_said_to_be_configured_before_it_is_written(standin, verb, resource):
     """The Service of a Listener, or the router's configuration, is accepted late."""
     control.prepare(standin)
-    site = Site(standin)
+    site, other = Site(standin), Site(standin)
     with Controller(standin):
-        settled(site, "before")
+        for one in (site, other):  # keys may take their time, and nothing is planned meanwhile
+            whole(one)
+            settled(one, "before")
         standin.control("fault", hold=True, match={"verb": verb, "resource": resource,
                                                    "namespace": site.ns})
         mark = standin.mark()
         made = site.create("listeners", "Listener", "db", routingKey="db", host="back", port=5432)
         wait(lambda: standin.control("held")["count"] == 1, "the write to be held")
         # Who has seen this has seen the Listener.
-        other = Site(standin)
         settled(other, "meanwhile")
         assert "status" not in standin.admin.get(kind("listeners"), "db", site.ns), made
         standin.control("clear")
