@@ -12,7 +12,7 @@
 #define SERVER "skupper-grant-server"
 #define SERVER_CA SERVER "-ca"
 #define PORT_KEY SERVER "/https"
-enum { FIRST_PORT = 9090 };
+enum { FIRST_PORT = 9090, PORT_TRIES = 8 };
 
 struct granting {
     struct net_loop *loop;
@@ -147,13 +147,29 @@ static int port_of(struct granting *g)
     return (int)json_integer_value(json_object_get(memory_object(g->memory, "ports"), PORT_KEY));
 }
 
+// A port that was free when it was chosen may be somebody else's by now: then another one serves,
+// which the grants tell of. Or somebody was just trying whether it is free.
+static int listen_somewhere(struct granting *g, struct host_grants_opts *opts, struct why *why)
+{
+    char port[16];
+    int err = ERR_IO;
+
+    opts->port = port;
+    for (int i = 0; i < PORT_TRIES && err < 0; i++) {
+        snprintf(port, sizeof(port), "%d", port_of(g));
+        err = host_grants_new(g->loop, opts, &g->server, why);
+        if (err < 0 && memory_release_port(g->memory, PORT_KEY))
+            log_write(LOG_AGENT, LOG_WARNING, "tokens are not redeemed at port %s any more: %s",
+                      port, why->text);
+    }
+    return err;
+}
+
 // The server, once its certificate is there.
 static int serve(struct granting *g, struct why *why)
 {
     char *cert = certificate_file(g, "tls.crt"), *key = certificate_file(g, "tls.key");
-    char port[16];
-    struct host_grants_opts opts = {.port = port,
-                                    .cert_file = cert,
+    struct host_grants_opts opts = {.cert_file = cert,
                                     .key_file = key,
                                     .grants = grants,
                                     .count = count_one,
@@ -161,9 +177,7 @@ static int serve(struct granting *g, struct why *why)
                                     .user = g};
     int err;
 
-    snprintf(port, sizeof(port), "%d", port_of(g));
-    err = g->server ? host_grants_reload(g->server, why)
-                    : host_grants_new(g->loop, &opts, &g->server, why);
+    err = g->server ? host_grants_reload(g->server, why) : listen_somewhere(g, &opts, why);
     free(cert);
     free(key);
     return err;

@@ -61,6 +61,8 @@ int memory_save(struct memory *m, struct why *why);
 // Chooses a port for each of site_wanted.ports that has none, and that no other site of this user
 // has chosen; they see it, and memory_save() is to follow. True when one was added.
 bool memory_choose_ports(struct memory *m, const json_t *wanted);
+// Forgets the port of that key if somebody else has it by now, to choose again. True when it did.
+bool memory_release_port(struct memory *m, const char *key);
 // As long as nobody was ever served at the chosen ports: forgets those that others have taken
 // meanwhile, to choose again. True when there was one.
 bool memory_release_ports(struct memory *m);

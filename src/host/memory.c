@@ -264,6 +264,17 @@ bool memory_choose_ports(struct memory *m, const json_t *wanted)
     return is_new;
 }
 
+bool memory_release_port(struct memory *m, const char *key)
+{
+    json_t *ports = memory_object(m, "ports");
+    int port = (int)json_integer_value(json_object_get(ports, key));
+
+    if (port == 0 || is_free("", port))
+        return false;
+    json_object_del(ports, key);
+    return true;
+}
+
 bool memory_release_ports(struct memory *m)
 {
     json_t *ports = memory_object(m, "ports"), *value;
@@ -273,13 +284,7 @@ bool memory_release_ports(struct memory *m)
 
     if (json_is_true(json_object_get(m->value, "portsServed")))
         return false;
-    json_object_foreach_safe(ports, next, key, value)
-    {
-        if (is_free("", (int)json_integer_value(value)))
-            continue;
-        json_object_del(ports, key);
-        is_new = true;
-    }
+    json_object_foreach_safe(ports, next, key, value) is_new |= memory_release_port(m, key);
     return is_new;
 }
 

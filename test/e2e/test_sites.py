@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 import socket
 import socketserver
 import threading
@@ -132,6 +133,21 @@ def test_killing_the_agent_interrupts_nothing_and_the_next_one_takes_over(pair):
         assert lines.readline() == "east last\n"
     assert west.pid("router") == router
     server.close()
+
+
+def test_grants_move_to_another_port_when_theirs_is_taken(home):
+    west, east = home.site("west", "--enable-link-access"), home.site("east")
+    token = home.home.parent / "first.yaml"
+    west.run("token", "issue", str(token))
+    port = int(re.search(r"url: https://[^/]*:(\d+)/", token.read_text())[1])
+    west.kill("agent")
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(("0.0.0.0", port))
+        taken.listen()
+        west.run("system", "start")
+        east.link_to(west)
+    assert "tokens are not redeemed at port %d any more" % port in west.log("agent")
 
 
 def test_a_router_that_dies_is_started_again_and_everything_comes_back(pair):

@@ -5,12 +5,14 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
+import time
 
 import pytest
 import yaml
 
 import foreign
-from talk import Talk, name_of, names_told
+from talk import TIMEOUT, Talk, name_of, names_told
 
 CM = {"apiVersion": "v1", "kind": "ConfigMap"}
 READER = [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list", "watch"]}]
@@ -74,7 +76,13 @@ def troubled(standin, namespace):
     with World(standin, namespace) as one:
         one.put("a", k="1")
         one.put("b", k="1")
-        yield one.watch()
+        mark = standin.mark()
+        one.watch()
+        end = time.monotonic() + TIMEOUT
+        while "watch" not in one.asked(mark):  # which it does when it has told what there is
+            assert time.monotonic() < end
+            threading.Event().wait(0.01)
+        yield one
 
 
 # ------------------------------------------------------------------------------------- watches
