@@ -3,7 +3,6 @@
 
 import json
 import os
-import re
 import socket
 import socketserver
 import threading
@@ -137,14 +136,15 @@ def test_killing_the_agent_interrupts_nothing_and_the_next_one_takes_over(pair):
 
 def test_grants_move_to_another_port_when_theirs_is_taken(home):
     west, east = home.site("west", "--enable-link-access"), home.site("east")
-    token = home.home.parent / "first.yaml"
-    west.run("token", "issue", str(token))
-    port = int(re.search(r"url: https://[^/]*:(\d+)/", token.read_text())[1])
     west.kill("agent")
+    kept = west.root / "internal" / "state.json"
+    state = json.loads(kept.read_text())
     with socket.socket() as taken:
-        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        taken.bind(("0.0.0.0", port))
+        taken.bind(("0.0.0.0", free_port()))
         taken.listen()
+        port = taken.getsockname()[1]
+        state["ports"]["skupper-grant-server/https"] = port
+        kept.write_text(json.dumps(state))
         west.run("system", "start")
         east.link_to(west)
     assert "tokens are not redeemed at port %d any more" % port in west.log("agent")
