@@ -211,9 +211,13 @@ class Management:
 
     def request(self, operation, type_, body=None, **properties):
         self.count += 1
-        self.sender.post(Message(properties={"operation": operation, "type": type_, **properties},
-                                 body={} if body is None else body, reply_to=self.reply_to,
-                                 correlation_id=str(self.count)))
+        sent = self.sender.post(Message(
+            properties={"operation": operation, "type": type_, **properties},
+            body={} if body is None else body, reply_to=self.reply_to,
+            correlation_id=str(self.count)))
+        self.receiver.wait(lambda: self.receiver.got or sent.state in (
+            Delivery.REJECTED, Delivery.RELEASED, Delivery.MODIFIED), "an answer")
+        assert self.receiver.got, "the request came to nothing: %s" % sent.state
         reply = self.receiver.get().accept().message
         assert reply.correlation_id == str(self.count)
         return reply
