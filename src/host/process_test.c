@@ -56,7 +56,8 @@ static void await_ready(void)
 // It may not have come so far yet as to listen.
 TEST(a_request_to_reload_never_ends_a_program)
 {
-    static const char *const hit[] = {"sh", "-c", "kill -HUP $$; echo ready; sleep 1000", NULL};
+    static const char *const hit[] = {"sh", "-c", "kill -HUP $$; echo ready; exec sleep 1000",
+                                      NULL};
 
     CHECK_EQ(start(hit, NULL), 0);
     await_ready();
@@ -65,7 +66,8 @@ TEST(a_request_to_reload_never_ends_a_program)
 
 TEST(one_that_does_not_listen_is_killed)
 {
-    static const char *const deaf[] = {"sh", "-c", "trap '' TERM; echo ready; sleep 1000", NULL};
+    static const char *const deaf[] = {"sh", "-c", "trap '' TERM; echo ready; exec sleep 1000",
+                                       NULL};
 
     CHECK_EQ(start(deaf, NULL), 0);
     await_ready();
