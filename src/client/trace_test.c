@@ -109,20 +109,22 @@ static char *traced(struct written *n, const char *address)
         free(check_text);                                                                          \
     } while (0)
 
+// From W to E, and not to X, as written_new() has it.
+#define WAY_BEHIND_THE_LISTENER                                                                    \
+    "    1.50 ms  W\n"                                                                             \
+    "    1.50 ms  M, over 10.0.0.2:55671, TLSv1.3, cost 1\n"                                       \
+    "    1.50 ms  E, linked from 10.0.0.3:4711, cost 3\n"                                          \
+    "  server    127.0.0.1:5432 (c), up, 3 open\n"                                                 \
+    "not to:\n"                                                                                    \
+    "  X, cost 10: farther than 'E'; it gets connections while the nearer ones have more open\n"
+
 TEST(the_way_to_the_nearest_is_told_hop_by_hop)
 {
     struct written n = written_new("W");
 
     CHECK_TRACE(&n, "db",
                 "db, balanced\n"
-                "  listener  127.0.0.1:5432 (l), up\n"
-                "    1.50 ms  W\n"
-                "    1.50 ms  M, over 10.0.0.2:55671, TLSv1.3, cost 1\n"
-                "    1.50 ms  E, linked from 10.0.0.3:4711, cost 3\n"
-                "  server    127.0.0.1:5432 (c), up, 3 open\n"
-                "not to:\n"
-                "  X, cost 10: farther than 'E'; it gets connections while the nearer ones have "
-                "more open\n");
+                "  listener  127.0.0.1:5432 (l), up\n" WAY_BEHIND_THE_LISTENER);
     json_decref(n.routers);
 }
 
@@ -255,14 +257,7 @@ TEST(a_listener_of_a_pod_is_at_all_of_its_addresses)
         "[{\"name\":\"listener/db\",\"port\":\"1024\",\"address\":\"db\",\"operStatus\":\"up\"}]");
     CHECK_TRACE(&n, "db",
                 "db, balanced\n"
-                "  listener  *:1024 (listener/db), up\n"
-                "    1.50 ms  W\n"
-                "    1.50 ms  M, over 10.0.0.2:55671, TLSv1.3, cost 1\n"
-                "    1.50 ms  E, linked from 10.0.0.3:4711, cost 3\n"
-                "  server    127.0.0.1:5432 (c), up, 3 open\n"
-                "not to:\n"
-                "  X, cost 10: farther than 'E'; it gets connections while the nearer ones have "
-                "more open\n");
+                "  listener  *:1024 (listener/db), up\n" WAY_BEHIND_THE_LISTENER);
     json_decref(n.routers);
 }
 

@@ -90,18 +90,27 @@ static inline void put_pair(struct amqp_writer *w, const char *key, const char *
     amqp_put_string(w, str_of(value));
 }
 
+// Application properties up to what every such message has in them.
+static inline struct amqp_mark begin_properties(struct words *m, const char *to,
+                                                const char *subject)
+{
+    struct amqp_mark map;
+
+    begin_message(m, to, subject);
+    amqp_put_descriptor(&m->w, AMQP_SECTION_APPLICATION_PROPERTIES);
+    map = amqp_begin_map(&m->w, true);
+    amqp_put_string(&m->w, STR("v"));
+    amqp_put_uint(&m->w, 1);
+    return map;
+}
+
 static inline void hear_beacon(struct flow_collector *c, const char *source, const char *type,
                                int64_t ms)
 {
     char *address = str_fmt("mc/sfe.%s", source);
-    struct amqp_mark map;
     struct words m;
+    struct amqp_mark map = begin_properties(&m, "mc/sfe.all", "BEACON");
 
-    begin_message(&m, "mc/sfe.all", "BEACON");
-    amqp_put_descriptor(&m.w, AMQP_SECTION_APPLICATION_PROPERTIES);
-    map = amqp_begin_map(&m.w, true);
-    amqp_put_string(&m.w, STR("v"));
-    amqp_put_uint(&m.w, 1);
     put_pair(&m.w, "sourceType", type);
     put_pair(&m.w, "id", source);
     put_pair(&m.w, "address", address);
@@ -114,14 +123,9 @@ static inline void hear_beacon(struct flow_collector *c, const char *source, con
 
 static inline void hear_heartbeat(struct flow_collector *c, const char *source, int64_t ms)
 {
-    struct amqp_mark map;
     struct words m;
+    struct amqp_mark map = begin_properties(&m, "", "HEARTBEAT");
 
-    begin_message(&m, "", "HEARTBEAT");
-    amqp_put_descriptor(&m.w, AMQP_SECTION_APPLICATION_PROPERTIES);
-    map = amqp_begin_map(&m.w, true);
-    amqp_put_string(&m.w, STR("v"));
-    amqp_put_uint(&m.w, 1);
     put_pair(&m.w, "id", source);
     amqp_end(&m.w, map, 4);
     flow_collector_hear(c, "mc/sfe.x", amqp_written(&m.w), at(ms));

@@ -282,7 +282,7 @@ void net_connector_succeeded(struct net_connector *c);
 // Other places that serve as well. They are tried side by side like the addresses of a name, its
 // own first; when one is lost, the one behind it first. The pause grows after each round of all.
 // They take the place of those it was told before, except for the one that it is at. Copied; at
-// most NET_PLACES_MAX.
+// most NET_PLACES_MAX. An attempt that is under way goes on when they are what it knows already.
 enum { NET_PLACES_MAX = 16 };
 struct net_place {
     char *host, *port;
