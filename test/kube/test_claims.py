@@ -6,6 +6,7 @@ import concurrent.futures
 import http.client
 import json
 import ssl
+import subprocess
 
 import pytest
 import yaml
@@ -183,6 +184,12 @@ def test_a_token_of_version_2_becomes_a_link_without_our_kinds(west, serve, tmp_
         link = a.get("secrets", "link1", west.ns)
         assert link["metadata"]["labels"]["skupper.io/type"] == "connection-token"
         assert sorted(link["data"]) == ["ca.crt", "tls.crt", "tls.key"]
+        # It was redeemed as what it is: the other site was told for whom the link is.
+        subject = subprocess.run(["openssl", "x509", "-noout", "-subject"], check=True,
+                                 input=base64.b64decode(link["data"]["tls.crt"]),
+                                 capture_output=True).stdout.decode()
+        site = a.get("configmaps", "skupper-site", west.ns)["metadata"]["uid"]
+        assert subject.strip().endswith("CN = " + site)
         notes = notes_of(link)
         assert notes["inter-router-port"] == "55671" and notes["skupper.io/cost"] == "3"
         assert not {URL, STATUS, FAILED, "internal.skupper.io/claim-kind"} & set(notes)
