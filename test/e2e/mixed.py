@@ -90,7 +90,7 @@ class Network:
     def __init__(self, directory, kinds, links, data="2", tls=False, costs=(), peer=PEER):
         names = ["N%d%s" % (i, kind) for i, kind in enumerate(kinds)]
         entities = [[] for _ in kinds]
-        self.links = [(int(a), int(b)) for a, b in links.split()]
+        self.links, self.costs = [(int(a), int(b)) for a, b in links.split()], costs
         if tls:
             profile = make_certificates(directory)
             for e in entities:
@@ -102,6 +102,27 @@ class Network:
         for node in self.nodes:
             node.network = self
         self.wait_up()
+
+    def _distances(self, without=None):
+        """How far it is from each interior router to each other, but for the ways through one."""
+        names = [n.name for n in self.interiors() if n.name != without]
+        far = {(a, b): 0 if a == b else float("inf") for a in names for b in names}
+        for (a, b), cost in itertools.zip_longest(self.links, self.costs, fillvalue=1):
+            a, b = self.nodes[a].name, self.nodes[b].name
+            if (a, b) in far:
+                far[a, b] = far[b, a] = cost
+        for via, a, b in itertools.product(names, repeat=3):
+            far[a, b] = min(far[a, b], far[a, via] + far[via, b])
+        return far
+
+    def _wait_origins(self, node):
+        """Until it passes on what has its only shortest way through it. The existing router knows
+        its neighbours before it knows who comes to them through it, and till then drops what
+        does: without a word if that is an answer of a router's management."""
+        far = self._distances()
+        through = {pair for pair, d in self._distances(node.name).items() if d > far[pair]}
+        node.until("router.node", lambda rows: all(
+            o in (r["validOrigins"] or ()) for r in rows for o, a in through if a == r["id"]))
 
     def _link(self, connecting, listening, is_edge, tls, cost):
         role = "edge" if is_edge else "inter-router"
@@ -125,6 +146,7 @@ class Network:
     def wait_up(self):
         for node in self.interiors():
             node.wait_routes(self.interiors())
+            self._wait_origins(node)
             edges = {e.name for e in self.edges_of(node)}
             if edges:
                 node.until("connection", lambda rows: edges <= {r["container"] for r in rows})
