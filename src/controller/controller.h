@@ -89,11 +89,10 @@ struct plan {
     // bool, "why", "secret": the Secret without its data}], to be made with controller_issue().
     json_t *issues;
     // What to do: [{"do": "create" | "update" | "apply" | "patch" | "status" | "delete", "key",
-    // "object"}], in an order that works. At most one for a key, and one for its status.
+    // "object"}], in an order that works. At most one for a key, and one for its status. With a
+    // status that says what went wrong newly is its "event": {"object": {apiVersion, kind, name,
+    // namespace, uid}, "type": "Warning", "reason", "message"}.
     json_t *operations;
-    // [{"object": {apiVersion, kind, name, namespace, uid}, "type": "Warning", "reason",
-    // "message"}]: what went wrong newly.
-    json_t *events;
     // {key of an object: {"object", "type", "reason", "message"}}: what is wrong now with objects
     // that have no status of ours, to be told once each.
     json_t *notes;

@@ -403,18 +403,26 @@ static const char *failed_condition(const json_t *status)
     return "Error";
 }
 
-static void add_event(struct planning *p, const json_t *seen, const json_t *status)
+// The Event that goes with a status; NULL: there is nothing to tell.
+static json_t *event_of(const json_t *seen, const json_t *status)
 {
     const char *before = site_text(seen, "status.message");
 
     if (strcmp(site_text(status, "status"), "Error") != 0 ||
         (strcmp(site_text(seen, "status.status"), "Error") == 0 &&
          strcmp(before, site_text(status, "message")) == 0))
-        return;
-    json_array_append_new(p->out->events,
-                          json_pack("{s:o, s:s, s:s, s:s}", "object", plan_identity(seen), "type",
-                                    "Warning", "reason", failed_condition(status), "message",
-                                    site_text(status, "message")));
+        return NULL;
+    return json_pack("{s:o, s:s, s:s, s:s}", "object", plan_identity(seen), "type", "Warning",
+                     "reason", failed_condition(status), "message", site_text(status, "message"));
+}
+
+static void add_status(struct planning *p, const char *key, json_t *take, json_t *take_event)
+{
+    add(p, "status", key, take);
+    if (take_event)
+        json_object_set_new(
+            json_array_get(p->out->operations, json_array_size(p->out->operations) - 1), "event",
+            take_event);
 }
 
 // What is written in this turn has another version then: its status is for the next.
@@ -438,8 +446,7 @@ static void compare_statuses(struct planning *p)
             continue;
         object = json_deep_copy(seen);
         json_object_set(object, "status", status);
-        add(p, "status", keys[i], object);
-        add_event(p, seen, status);
+        add_status(p, keys[i], object, event_of(seen, status));
     }
     free(keys);
 }
@@ -449,19 +456,6 @@ static void compare_statuses(struct planning *p)
 static bool has_label(const json_t *object, const char *key)
 {
     return json_object_get(site_get(object, "metadata.labels"), key) != NULL;
-}
-
-static bool is_owned_by(const json_t *object, const char *uid)
-{
-    json_t *ref;
-    size_t i;
-
-    json_array_foreach((json_t *)(uintptr_t)site_get(object, "metadata.ownerReferences"), i, ref)
-    {
-        if (uid[0] && strcmp(site_text(ref, "uid"), uid) == 0)
-            return true;
-    }
-    return false;
 }
 
 static bool is_owned_by_any(const json_t *object, const json_t *uids)

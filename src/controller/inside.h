@@ -63,6 +63,7 @@ json_t *object_labels(json_t *object);
 const char *annotation(const json_t *object, const char *key); // "" when not there
 const char *label(const json_t *object, const char *key);
 bool is_kind(const json_t *object, const char *kind);
+bool is_owned_by(const json_t *object, const char *uid); // "": by nobody
 // What stands behind a key that has dots in it.
 const char *value_of(const json_t *map, const char *key);
 // An object is ours when something of ours owns it, or it says so itself.

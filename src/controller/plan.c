@@ -49,6 +49,19 @@ bool is_kind(const json_t *object, const char *kind)
     return strcmp(site_text(object, "kind"), kind) == 0;
 }
 
+bool is_owned_by(const json_t *object, const char *uid)
+{
+    json_t *ref;
+    size_t i;
+
+    json_array_foreach((json_t *)(uintptr_t)site_get(object, "metadata.ownerReferences"), i, ref)
+    {
+        if (uid[0] && strcmp(site_text(ref, "uid"), uid) == 0)
+            return true;
+    }
+    return false;
+}
+
 json_t *object_metadata(json_t *object)
 {
     return json_object_get(object, "metadata");
@@ -182,14 +195,20 @@ static void collect(struct planning *p)
     }
 }
 
-// The model's choice: the oldest, then by name.
+// The one that has the router; else, as the model has it, the oldest, then by name.
 static void choose_site(struct planning *p)
 {
+    const json_t *config = plan_seen(p, "ConfigMap", site_groups[0]);
+
     for (size_t i = 0; i < p->count; i++) {
         const json_t *s = p->seen[i];
 
         if (!is_kind(s, "Site"))
             continue;
+        if (is_owned_by(config, site_text(s, "metadata.uid"))) {
+            p->site = s;
+            break;
+        }
         if (!p->site || strcmp(site_text(s, "metadata.creationTimestamp"),
                                site_text(p->site, "metadata.creationTimestamp")) < 0)
             p->site = s;
@@ -394,7 +413,6 @@ void controller_plan(const struct plan_facts *f, struct plan *out)
     *out = (struct plan){.objects = json_object(),
                          .issues = json_object(),
                          .operations = json_array(),
-                         .events = json_array(),
                          .notes = json_object(),
                          .next_at = INT64_MAX};
     collect(&p);
@@ -429,7 +447,6 @@ void controller_plan_free(struct plan *p)
     json_decref(p->objects);
     json_decref(p->issues);
     json_decref(p->operations);
-    json_decref(p->events);
     json_decref(p->notes);
     json_decref(p->token);
     *p = (struct plan){0};

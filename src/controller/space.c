@@ -24,7 +24,8 @@ enum {
     SEEN_MS = 5000,  // so long the caches may take to see what was written
     RETRY_MIN_MS = 500,
     RETRY_MAX_MS = 60000,
-    BEHIND_MAX = 3, // so often somebody else may be first before it is told
+    EVENT_NAME_MAX = 200, // with the time behind it a name of 253 at most
+    BEHIND_MAX = 3,       // so often somebody else may be first before it is told
     DAY_MS = 24 * 3600 * 1000,
 };
 
@@ -217,6 +218,50 @@ static void send_next(struct space *s)
     }
 }
 
+// ----------------------------------------------------------------------------------------- events
+
+// A name for an Event about the object: unique, and no longer than a name may be.
+static char *event_name(const char *object, const struct timespec *now)
+{
+    int len = (int)strnlen(object, EVENT_NAME_MAX);
+
+    while (len > 0 && (object[len - 1] == '.' || object[len - 1] == '-'))
+        len--;
+    return str_fmt("%.*s.%llx", len, object,
+                   (unsigned long long)now->tv_sec * 1000000000ULL +
+                       (unsigned long long)now->tv_nsec);
+}
+
+static void tell_event(struct space *s, const json_t *event)
+{
+    struct call *call = call_new(s->c, (struct call){.type = CALL_EVENT});
+    const json_t *of = json_object_get(event, "object");
+    char time[SITE_TIME_MAX], *name;
+    json_t *body;
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    site_time_text(now.tv_sec, time);
+    name = event_name(site_text(of, "metadata.name"), &now);
+    body = json_pack(
+        "{s:s, s:s, s:{s:s, s:s}, s:{s:s, s:s, s:s, s:s, s:s}, s:s, s:s, s:s, s:s, s:s, s:i,"
+        " s:{s:s}}",
+        "apiVersion", "v1", "kind", "Event", "metadata", "name", name, "namespace", s->ns,
+        "involvedObject", "apiVersion", site_text(of, "apiVersion"), "kind", site_text(of, "kind"),
+        "name", site_text(of, "metadata.name"), "namespace", s->ns, "uid",
+        site_text(of, "metadata.uid"), "type", site_text(event, "type"), "reason",
+        site_text(event, "reason"), "message", site_text(event, "message"), "firstTimestamp", time,
+        "lastTimestamp", time, "count", 1, "source", "component", s->c->settings.name);
+    kube_send(s->c->kube, &(struct kube_request){.verb = KUBE_CREATE,
+                                                 .kind = kube_kind_of(body),
+                                                 .ns = s->ns,
+                                                 .body = body,
+                                                 .user = call});
+    s->c->counters.events++;
+    json_decref(body);
+    free(name);
+}
+
 // ---------------------------------------------------------------------------------------- answers
 
 static void retry(struct space *s)
@@ -296,6 +341,8 @@ static void succeeded(struct space *s, const json_t *op, const json_t *value)
 
     json_object_del(s->refused, key);
     json_object_del(s->behind, key);
+    if (json_object_get(op, "event"))
+        tell_event(s, json_object_get(op, "event"));
     if (strcmp(site_text(op, "do"), "delete") == 0) {
         await_version(s, key, "");
         return;
@@ -342,8 +389,12 @@ static void failed(struct space *s, const json_t *op, const struct kube_answer *
         log_write(LOG_AGENT, LOG_ERROR, "refused namespace=%s %s %s: %s", s->ns, what, key,
                   a->why.text);
     json_object_set_new(s->refused, key, json_string(a->why.text));
-    if (!is_same)
-        mark(s);
+    if (is_same)
+        return;
+    // Where no status can say it, the Event has to.
+    if (json_object_get(op, "event"))
+        tell_event(s, json_object_get(op, "event"));
+    mark(s);
 }
 
 void space_answer(struct space *s, struct call *take, struct kube_answer *answer)
@@ -449,38 +500,6 @@ static void issue(struct space *s, const json_t *wish)
     json_decref(ca);
     json_decref(before);
     free(key);
-}
-
-static void tell_event(struct space *s, const json_t *event)
-{
-    struct call *call = call_new(s->c, (struct call){.type = CALL_EVENT});
-    const json_t *of = json_object_get(event, "object");
-    char time[SITE_TIME_MAX], *name;
-    json_t *body;
-    struct timespec now;
-
-    clock_gettime(CLOCK_REALTIME, &now);
-    site_time_text(now.tv_sec, time);
-    name =
-        str_fmt("%s.%llx", site_text(of, "metadata.name"),
-                (unsigned long long)now.tv_sec * 1000000000ULL + (unsigned long long)now.tv_nsec);
-    body = json_pack(
-        "{s:s, s:s, s:{s:s, s:s}, s:{s:s, s:s, s:s, s:s, s:s}, s:s, s:s, s:s, s:s, s:s, s:i,"
-        " s:{s:s}}",
-        "apiVersion", "v1", "kind", "Event", "metadata", "name", name, "namespace", s->ns,
-        "involvedObject", "apiVersion", site_text(of, "apiVersion"), "kind", site_text(of, "kind"),
-        "name", site_text(of, "metadata.name"), "namespace", s->ns, "uid",
-        site_text(of, "metadata.uid"), "type", site_text(event, "type"), "reason",
-        site_text(event, "reason"), "message", site_text(event, "message"), "firstTimestamp", time,
-        "lastTimestamp", time, "count", 1, "source", "component", s->c->settings.name);
-    kube_send(s->c->kube, &(struct kube_request){.verb = KUBE_CREATE,
-                                                 .kind = kube_kind_of(body),
-                                                 .ns = s->ns,
-                                                 .body = body,
-                                                 .user = call});
-    s->c->counters.events++;
-    json_decref(body);
-    free(name);
 }
 
 // What is wrong with objects that have no status of ours: each once.
@@ -656,7 +675,6 @@ static void act(struct space *s, const struct plan *plan)
     forget_done(s, plan);
     json_array_foreach(plan->operations, i, one) queue(s, one);
     json_object_foreach(plan->issues, name, one) issue(s, one);
-    json_array_foreach(plan->events, i, one) tell_event(s, one);
     tell_notes(s, plan->notes, !plan->is_quiet);
     if (plan->next_at != INT64_MAX) {
         int64_t wait = plan->next_at - now_s();

@@ -2,10 +2,11 @@
 // How everything wanted is computed.
 //
 // Each resource becomes a `struct thing`: a checked copy with defaults, sorted by kind, age and
-// name. Of several Sites the oldest is the active one. Then each thing is applied in that order: it
-// adds entities to the router's configuration, certificates to those wanted, and conditions to
-// itself. What a thing cannot have, because its text is wrong or an older one has it, becomes its
-// condition, and touches no other thing. At the end the aggregate of its conditions is its status.
+// name. Of several Sites the oldest is the active one, unless another has the router. Then each
+// thing is applied in that order: it adds entities to the router's configuration, certificates to
+// those wanted, and conditions to itself. What a thing cannot have, because its text is wrong or an
+// older one has it, becomes its condition, and touches no other thing. At the end the aggregate of
+// its conditions is its status.
 //
 // Nothing is taken from earlier computations but times (when something was created, when a
 // condition changed), so the same resources and facts give the same result, however they came
@@ -378,18 +379,34 @@ static void index_things(struct model *m)
 // ----------------------------------------------------------------------------------------- the
 // site
 
-static void choose_site(struct model *m)
+// The one that has the id of the site, in a cluster its uid; else the oldest.
+static struct thing *active_site(const struct model *m)
 {
+    const char *id = m->facts->site_id ? m->facts->site_id : "";
+    struct thing *oldest = NULL;
+
     for (size_t i = 0; i < m->count; i++) {
         struct thing *t = m->things[i];
 
         if (!thing_is(t, "Site") || t->is_foreign)
             continue;
-        if (m->site)
+        if (strcmp(site_text(t->value, "metadata.uid"), id) == 0)
+            return t;
+        if (!oldest)
+            oldest = t;
+    }
+    return oldest;
+}
+
+static void choose_site(struct model *m)
+{
+    m->site = active_site(m);
+    for (size_t i = 0; i < m->count; i++) {
+        struct thing *t = m->things[i];
+
+        if (thing_is(t, "Site") && !t->is_foreign && t != m->site)
             cond_error(t, "Configured", "An active site already exists in the namespace (%s)",
                        m->site->name);
-        else
-            m->site = t;
     }
     if (!m->site)
         return;
