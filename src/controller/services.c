@@ -368,7 +368,8 @@ bool services_may_adopt(const struct planning *p, const json_t *service)
            strcmp(site_text(service, "spec.clusterIP"), "None") != 0;
 }
 
-// The ports of a Service as those of version 1 are called.
+// The ports of a Service as those of version 1 are called, and those whose Listener has a name that
+// is none for a port.
 json_t *services_ports(const struct planning *p, const json_t *ports)
 {
     json_t *out = json_array(), *one;
@@ -379,7 +380,7 @@ json_t *services_ports(const struct planning *p, const json_t *ports)
         json_t *port = json_copy(one);
         char *key = site_key("Listener", site_text(one, "name"));
 
-        if (json_object_get(p->made, key))
+        if (json_object_get(p->made, key) || !site_is_namespace(str_of(site_text(one, "name"))))
             json_object_set_new(port, "name",
                                 json_sprintf("port%lld", (long long)json_integer_value(
                                                              json_object_get(one, "port"))));

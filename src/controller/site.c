@@ -521,6 +521,27 @@ static void put_access(struct planning *p)
     free(key);
 }
 
+// The site has a Service of that name itself, or is about to.
+static bool is_own_service(const struct planning *p, const char *name)
+{
+    char *key = site_key("SecuredAccess", name);
+    bool is = strcmp(name, LOCAL) == 0 || json_object_get(p->out->site.resources, key);
+
+    free(key);
+    return is;
+}
+
+static void put_service(struct planning *p, const char *name, const json_t *ports)
+{
+    json_t *named = services_ports(p, ports);
+
+    if (is_own_service(p, name))
+        json_object_set_new(p->taken, name, json_true());
+    else if (!services_put(p, name, ports))
+        put_listener_service(p, name, named);
+    json_decref(named);
+}
+
 void site_objects(struct planning *p)
 {
     const char *name;
@@ -534,12 +555,5 @@ void site_objects(struct planning *p)
         put_config(p, i);
         put_deployment(p, i);
     }
-    json_object_foreach(p->out->site.local_services, name, ports)
-    {
-        json_t *named = services_ports(p, ports);
-
-        if (!services_put(p, name, ports))
-            put_listener_service(p, name, named);
-        json_decref(named);
-    }
+    json_object_foreach(p->out->site.local_services, name, ports) put_service(p, name, ports);
 }

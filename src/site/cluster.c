@@ -308,12 +308,13 @@ int64_t cluster_port(struct model *m, struct thing *t, const char *service, cons
 {
     const json_t *taken = json_object_get(m->facts->taken, service);
     json_t *ports = json_object_get(m->out->local_services, service);
-    int64_t target = taken ? 0 : chosen_port(m, t, entity);
+    // What the server refuses is wanted all the same: it is tried again, and the router listens.
+    int64_t target = json_is_true(taken) ? 0 : chosen_port(m, t, entity);
 
-    if (json_is_string(taken))
-        cond_error(t, "Configured", "%s", json_string_value(taken));
-    else if (taken)
+    if (json_is_true(taken))
         cond_error(t, "Configured", "Service %s already exists in namespace", service);
+    else if (taken)
+        cond_error(t, "Configured", "%s", json_string_value(taken));
     if (target == 0)
         return 0;
     if (!ports) {

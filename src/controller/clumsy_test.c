@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+// Resources as they are written in haste: what cannot be is told, and harms nothing else.
+#include "controller/rig_test.h"
+
+static void put_site(struct cluster *c, const char *spec)
+{
+    cluster_init(c);
+    cluster_put(c, "Site", "west", spec);
+}
+
+// Both are of the same second, and the newer comes first by name.
+TEST(the_site_that_has_the_router_keeps_it)
+{
+    struct cluster c;
+
+    put_site(&c, "{}");
+    cluster_settle(&c);
+    cluster_put(&c, "Site", "alps", "{}");
+    cluster_put(&c, "Listener", "db", "{'routingKey': 'db', 'host': 'back', 'port': 1}");
+    cluster_settle(&c);
+    CHECK_STATUS(&c, "Site/alps", "Configured",
+                 "False Error An active site already exists in the namespace (west)");
+    CHECK_STATUS(&c, "Site/west", "Configured", "True Ready OK");
+    CHECK_STATUS(&c, "Listener/db", "Configured", "True Ready OK");
+    CHECK(cluster_get(&c, "Service/back") != NULL);
+    // The other takes over when it goes.
+    cluster_remove(&c, "Site/west");
+    cluster_settle(&c);
+    CHECK_STATUS(&c, "Site/alps", "Configured", "True Ready OK");
+    CHECK(cluster_get(&c, "ConfigMap/skupper-router") != NULL);
+    cluster_fini(&c);
+}
+
+TEST(what_is_refused_stays_wanted_and_the_rest_at_rest)
+{
+    struct cluster c;
+
+    put_site(&c, "{}");
+    cluster_settle(&c);
+    json_object_set_new(c.refused, "Service/a.b", json_string("no name for a Service"));
+    cluster_put(&c, "Listener", "db", "{'routingKey': 'db', 'host': 'a.b', 'port': 1}");
+    for (int i = 0; i < 4; i++)
+        cluster_turn(&c);
+    CHECK_STATUS(&c, "Listener/db", "Configured", "False Error no name for a Service");
+    json_object_clear(c.writes);
+    for (int i = 0; i < 3; i++) {
+        CHECK_EQ(cluster_turn(&c), 1);
+        CHECK_STR(str_of(site_text(json_array_get(c.plan.operations, 0), "key")), "Service/a.b");
+    }
+    CHECK_JSON(c.writes, "{}");
+    cluster_fini(&c);
+}
+
+TEST(a_port_has_a_name_whatever_its_listener_is_called)
+{
+    static const char LONG[] = "of-those-that-were-ever-given-to-a-listener-the-longest-yet-known";
+    struct cluster c;
+
+    put_site(&c, "{}");
+    cluster_put(&c, "Listener", "db.example", "{'routingKey': 'x', 'host': 'back', 'port': 80}");
+    cluster_put(&c, "Listener", LONG, "{'routingKey': 'x', 'host': 'back', 'port': 81}");
+    cluster_put(&c, "MultiKeyListener", LONG,
+                "{'host': 'back', 'port': 82, 'strategy':"
+                " {'priority': {'routingKeys': ['x']}}}");
+    cluster_put(&c, "Listener", "web", "{'routingKey': 'x', 'host': 'back', 'port': 83}");
+    cluster_settle(&c);
+    CHECK_JSON(site_get(cluster_get(&c, "Service/back"), "spec.ports"),
+               "[{'name': 'port80', 'port': 80, 'targetPort': 1024, 'protocol': 'TCP'},"
+               " {'name': 'port81', 'port': 81, 'targetPort': 1025, 'protocol': 'TCP'},"
+               " {'name': 'web', 'port': 83, 'targetPort': 1026, 'protocol': 'TCP'},"
+               " {'name': 'port82', 'port': 82, 'targetPort': 1027, 'protocol': 'TCP'}]");
+    CHECK_JSON(site_get(cluster_get(&c, "Service/back"), "metadata.labels"),
+               "{'internal.skupper.io/listener': 'port80'}");
+    cluster_fini(&c);
+}
+
+// Whether the Listener was there first or not.
+TEST(a_listener_cannot_have_the_name_of_a_service_of_the_site)
+{
+    static const char *const hosts[] = {"skupper-router", "skupper-router-local", NULL};
+
+    for (size_t i = 0; hosts[i]; i++) {
+        char *spec = str_fmt("{'routingKey': 'x', 'host': '%s', 'port': 80}", hosts[i]);
+        char *key = site_key("Service", hosts[i]);
+        char *words = str_fmt("False Error Service %s already exists in namespace", hosts[i]);
+        struct cluster c;
+
+        cluster_init(&c);
+        cluster_put(&c, "Listener", "db", spec);
+        cluster_put(&c, "Site", "west", "{'linkAccess': 'local'}");
+        cluster_settle(&c);
+        CHECK_STATUS(&c, "Listener/db", "Configured", words);
+        CHECK_STATUS(&c, "Site/west", "Configured", "True Ready OK");
+        CHECK(!json_object_get(site_get(cluster_get(&c, key), "metadata.labels"),
+                               "internal.skupper.io/listener"));
+        free(words);
+        free(key);
+        free(spec);
+        cluster_fini(&c);
+    }
+}
+
+TEST_MAIN(CASE(the_site_that_has_the_router_keeps_it),
+          CASE(what_is_refused_stays_wanted_and_the_rest_at_rest),
+          CASE(a_port_has_a_name_whatever_its_listener_is_called),
+          CASE(a_listener_cannot_have_the_name_of_a_service_of_the_site))
