@@ -121,6 +121,9 @@ size_t client_request_count(const struct client *c);
 // Receiver: at most `credit` messages wait to be taken.
 struct client_link *client_receive(struct client *c, const char *address, uint32_t credit,
                                    void *user);
+// With an address behind it: where a router of ours tells that one more router has consumers of
+// that address. Any other router is silent there.
+#define CLIENT_REACH "_local/mc/skupper.reach/"
 // Sender to an address; NULL: each message says in its properties where it goes.
 struct client_link *client_sender(struct client *c, const char *address, void *user);
 // Detaches it, if need be. Its messages and events are gone. NULL is fine.
@@ -161,6 +164,8 @@ struct client_message {
     struct str value;                  // encoded value of an amqp-value body
 };
 int client_read_message(struct str message, struct client_message *out);
+// What came from CLIENT_REACH: how many routers have consumers; 0 if it does not say.
+uint32_t client_read_reach(struct str message);
 
 // ------------------------------------------------------------------------------- blocking, for CLI
 

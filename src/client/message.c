@@ -81,3 +81,17 @@ int client_read_message(struct str message, struct client_message *out)
         *out = m;
     return err;
 }
+
+uint32_t client_read_reach(struct str message)
+{
+    struct client_message m;
+    struct amqp_reader at;
+    struct amqp_item count;
+
+    if (client_read_message(message, &m) < 0 || m.value.len == 0)
+        return 0;
+    at = amqp_reader_of(m.value);
+    if (amqp_read(&at, &count) < 0 || count.type != AMQP_INT || count.i < 0)
+        return 0;
+    return (uint32_t)count.i;
+}

@@ -15,9 +15,6 @@
 
 enum { CREDIT = 10 };
 
-// Where a router of ours tells that one more router has consumers of an address (docs/protocol.md).
-#define REACH "_local/mc/skupper.reach/" SITE_SYNC_ADDRESS
-
 struct drive_sharing {
     struct net_loop *loop;
     void (*changed)(void *user);
@@ -216,7 +213,7 @@ void drive_sharing_opened(struct drive_sharing *s, struct client *c)
 {
     s->in = client_receive(c, SITE_SYNC_ADDRESS, CREDIT, s);
     s->out = client_sender(c, SITE_SYNC_ADDRESS, s);
-    s->reach = client_receive(c, REACH, CREDIT, s);
+    s->reach = client_receive(c, CLIENT_REACH SITE_SYNC_ADDRESS, CREDIT, s);
 }
 
 void drive_sharing_closed(struct drive_sharing *s)

@@ -24,6 +24,8 @@ enum { CLOCK_SET_NS = 100000000 };
 // Everything is told again no more often than this: longer the more there is, but short of the time
 // in which collectors take for gone what they asked for and did not hear.
 enum { TELL_MIN_MS = 1000, TELL_EACH_MS = 5, TELL_MAX_MS = 5000 };
+// Between two beacons out of turn: all who join are greeted by everybody.
+enum { GREET_MIN_MS = 1000, GREET_EACH_MS = 20, GREET_MAX_MS = BEAT_MS * BEATS_TO_BEACON };
 
 static void name_source(struct flow *f, const struct flow_opts *opts)
 {
@@ -133,6 +135,11 @@ void flow_set_reached(struct flow *f, enum flow_channel channel, bool is_reached
     }
 }
 
+void flow_greet(struct flow *f, uint32_t others)
+{
+    f->greet_count = others > 0 ? others : 1;
+}
+
 // All who collect hear what one of them asked for. When a network starts, each asks everybody, so
 // who has much to tell lets the questions gather.
 static void tell_all_in_time(struct flow *f)
@@ -162,6 +169,19 @@ static void beat(struct flow *f, struct mono now)
     f->next_beat = mono_add_ms(f->next_beat.ns ? f->next_beat : now, BEAT_MS);
     if (mono_before(f->next_beat, now)) // the shell was late
         f->next_beat = mono_add_ms(now, BEAT_MS);
+}
+
+// A beacon in turn serves as well.
+static void greet(struct flow *f, struct mono now)
+{
+    int64_t pause = GREET_MIN_MS + (int64_t)f->greet_count * GREET_EACH_MS;
+
+    if (f->greet_count == 0 || !f->is_reached[FLOW_BEACONS] ||
+        (!f->beacon_due && mono_before(now, f->greet_at)))
+        return;
+    f->beacon_due = true;
+    f->greet_count = 0;
+    f->greet_at = mono_add_ms(now, pause < GREET_MAX_MS ? pause : GREET_MAX_MS);
 }
 
 // Connections whose co-records have had their time are sent a last time.
@@ -220,6 +240,7 @@ void flow_tick(struct flow *f, struct mono now, int64_t epoch_us)
     set_epoch(f, now, epoch_us);
     tell_all_in_time(f);
     beat(f, now);
+    greet(f, now);
     let_go(f, now);
     flush_slot(f);
     f->next_tick = mono_add_ms(now, has_work(f) ? TICK_MS : IDLE_MS);

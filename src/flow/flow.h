@@ -129,6 +129,10 @@ const char *flow_address(const struct flow *f, enum flow_channel channel);
 // somebody comes, all there is is told.
 void flow_set_reached(struct flow *f, enum flow_channel channel, bool is_reached);
 bool flow_is_reached(const struct flow *f, enum flow_channel channel);
+// One more router has listeners to beacons, which makes it `others` of them: they are sent one out
+// of turn, with the next tick. Who comes within a pause after that waits for its end; the pause
+// grows with the network, until beacons out of turn are no more than those in turn.
+void flow_greet(struct flow *f, uint32_t others);
 
 void flow_command(struct flow *f, struct str message);
 // What the connector's router knows of a connection whose record is here.

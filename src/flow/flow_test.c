@@ -267,6 +267,44 @@ TEST(a_beacon_each_ten_seconds_and_a_heartbeat_each_two)
     flow_free(f);
 }
 
+TEST(who_joins_is_greeted_with_the_next_tick_and_many_together_are_greeted_once)
+{
+    struct flow *f = source_at(0);
+    struct told t;
+
+    flow_set_reached(f, FLOW_BEACONS, true);
+    flow_set_reached(f, FLOW_RECORDS, true);
+    run(f, 0, ms(5000)); // in turn: 2, 12, 22, 32 s
+    flow_greet(f, 1);
+    t = run(f, 0, ms(5200));
+    CHECK_EQ(t.beacons, 1);
+    CHECK_EQ(t.heartbeats, 0);
+    for (uint32_t others = 2; others <= 50; others++)
+        flow_greet(f, others);
+    CHECK_EQ(run(f, 0, ms(6000)).beacons, 0); // one second and 20 ms for each
+    CHECK_EQ(run(f, 0, ms(6400)).beacons, 1);
+    flow_greet(f, 51);
+    CHECK_EQ(run(f, 0, ms(8000)).beacons, 0);
+    CHECK_EQ(run(f, 0, ms(11900)).beacons, 1);
+    flow_greet(f, 1000000);
+    CHECK_EQ(run(f, 0, ms(12000)).beacons, 1); // in turn, which serves
+    CHECK_EQ(run(f, 0, ms(21900)).beacons, 0);
+    flow_greet(f, 1);
+    CHECK_EQ(run(f, 0, ms(31900)).beacons, 1); // in turn
+    flow_free(f);
+}
+
+TEST(who_joins_while_nobody_listens_is_not_greeted)
+{
+    struct flow *f = source_at(0);
+
+    flow_greet(f, 1);
+    CHECK_EQ(run(f, 0, ms(5000)).messages, 0);
+    flow_set_reached(f, FLOW_BEACONS, true);
+    CHECK_EQ(run(f, 0, ms(14000)).beacons, 1);
+    flow_free(f);
+}
+
 TEST(a_record_is_sent_once_a_second_however_often_it_changes)
 {
     struct flow *f = source_at(0);
@@ -672,6 +710,8 @@ TEST_MAIN(CASE(the_answer_to_a_captured_flush_is_the_captured_one),
           CASE(a_finished_connection_with_its_co_record_is_the_captured_one),
           CASE(a_co_record_is_the_captured_one),
           CASE(a_beacon_each_ten_seconds_and_a_heartbeat_each_two),
+          CASE(who_joins_is_greeted_with_the_next_tick_and_many_together_are_greeted_once),
+          CASE(who_joins_while_nobody_listens_is_not_greeted),
           CASE(a_record_is_sent_once_a_second_however_often_it_changes),
           CASE(where_nobody_listens_nothing_is_kept_and_who_comes_hears_what_there_is),
           CASE(what_many_ask_for_at_one_time_is_told_once_to_all),

@@ -17,6 +17,8 @@ struct flow {
     struct mono next_tick, next_beat;
     struct mono ticked_at, all_at; // everything is told again, but not before
     bool all_due;
+    struct mono greet_at; // a beacon out of turn, but not before
+    uint32_t greet_count; // who listens then; 0: none is due
     uint32_t beat_count;
     bool beacon_due, heartbeat_due;
     uint64_t beat_us; // of the heartbeat that is due

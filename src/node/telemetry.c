@@ -144,6 +144,13 @@ static void looked_at_in_time(struct router_watcher *w)
     (void)w;
 }
 
+static void on_joined(struct router_watcher *w, uint32_t others)
+{
+    struct telemetry *t = list_entry(w, struct telemetry, listeners[FLOW_BEACONS]);
+
+    flow_greet(t->node->flow, others);
+}
+
 static void on_command(void *user, struct str message)
 {
     struct node *n = user;
@@ -232,6 +239,7 @@ void telemetry_start(struct node *n)
         router_watcher_open(n->router, &t->listeners[i],
                             str_of(flow_address(n->flow, (enum flow_channel)i)));
     }
+    t->listeners[FLOW_BEACONS].joined = on_joined;
     router_consume(n->router, flow_address(n->flow, FLOW_COMMANDS), on_command, n);
     router_consume(n->router, flow_address(n->flow, FLOW_CORECORDS), on_corecord, n);
     if (mailbox_init(&t->notes) == 0)

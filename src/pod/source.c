@@ -31,6 +31,7 @@ struct source {
     struct net_loop *loop;
     struct flow *flow;
     struct client_link *commands, *sender; // NULL: not connected
+    struct client_link *reach;             // who hears beacons, likewise
     char *site_id;
     struct map processes; // pod's uid: struct flow_record
     struct net_timer timer;
@@ -147,23 +148,29 @@ static void set_reached(struct source *s, bool is_reached)
 
 void source_opened(struct source *s, struct client *c)
 {
+    char *reach = str_fmt("%s%s", CLIENT_REACH, flow_address(s->flow, FLOW_BEACONS));
+
     s->commands = client_receive(c, flow_address(s->flow, FLOW_COMMANDS), CREDIT, s);
     s->sender = client_sender(c, NULL, s);
+    s->reach = client_receive(c, reach, CREDIT, s);
     set_reached(s, true);
+    free(reach);
 }
 
 // Links go with their connection.
 void source_closed(struct source *s)
 {
-    s->commands = s->sender = NULL;
+    s->commands = s->sender = s->reach = NULL;
     set_reached(s, false);
 }
 
 bool source_event(struct source *s, const struct client_event *ev)
 {
-    if (!s || !ev->link || (ev->link != s->commands && ev->link != s->sender))
+    if (!s || !ev->link || ev->user != s)
         return false;
-    if (ev->type == CLIENT_MESSAGE)
+    if (ev->type == CLIENT_MESSAGE && ev->link == s->reach)
+        flow_greet(s->flow, client_read_reach(ev->message));
+    else if (ev->type == CLIENT_MESSAGE)
         flow_command(s->flow, ev->message);
     return true;
 }
@@ -199,6 +206,7 @@ void source_free(struct source *s)
     net_timer_cancel(s->loop, &s->timer);
     client_link_free(s->commands);
     client_link_free(s->sender);
+    client_link_free(s->reach);
     map_fini(&s->processes);
     flow_free(s->flow);
     free(s->site_id);

@@ -539,6 +539,7 @@ void network_conn_lost(struct router_conn *c);
 void network_control(struct router_link *l, struct str bytes);
 void network_alive(struct router_conn *c); // bytes have come
 void network_publish(struct router *r, struct address *a);
+void network_tell_reach(struct router *r, const struct address *a);
 void network_poll(struct router *r);
 struct router_link *network_stream_link(struct neighbour *n, bool no_hold);
 struct router_link *network_conn_stream_link(struct router_conn *c, bool no_hold);
@@ -574,6 +575,7 @@ void stream_settled(struct delivery *d);
 void stream_ready(struct delivery *d);
 void stream_received(struct delivery *d, const struct amqp_outcome *state);
 void stream_watch(struct address *a); // tells who watches
+void stream_tell_reach(const struct address *a, uint32_t others);
 
 // objects.c
 void objects_register(struct router *r);

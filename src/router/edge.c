@@ -517,6 +517,8 @@ static void tracked(struct router *r, const struct amqp_val *body)
     if (flag->b && !a->proxy_out->address) {
         a->proxy_out->is_proxy = true;
         address_add_consumer(a, a->proxy_out);
+        if (r->mode == ROUTER_EDGE)
+            network_tell_reach(r, a);
     } else if (!flag->b && a->proxy_out->address) {
         address_remove_link(r, a->proxy_out);
     }

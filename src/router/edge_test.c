@@ -35,6 +35,26 @@ TEST(what_an_edge_has_nobody_for_goes_up_and_comes_down_elsewhere)
     net_end(&n);
 }
 
+TEST(who_asks_hears_when_an_edge_comes_and_an_edge_when_somebody_is_beyond)
+{
+    struct net n;
+    struct client *at_i, *at_e;
+
+    star(&n, 1);
+    at_i = client_of(&n, n.routers[0]);
+    at_e = client_of(&n, n.routers[1]);
+    receiver(at_i, ROUTER_REACH "mc/x", 10);
+    receiver(at_e, ROUTER_REACH "mc/x", 10);
+    sender(at_e, "mc/x");
+    receiver(client_of(&n, n.routers[0]), "mc/x", 10);
+    CHECK_HEARD(at_i, ""); // of its own clients nothing is told
+    CHECK_HEARD(at_e, "got( settled)");
+    receiver(client_of(&n, n.routers[1]), "mc/x", 10);
+    CHECK_HEARD(at_i, "got( settled)");
+    CHECK_HEARD(at_e, "");
+    net_end(&n);
+}
+
 TEST(a_sender_at_an_edge_has_credit_when_the_interior_knows_somebody)
 {
     struct net n;
@@ -563,6 +583,7 @@ TEST(a_downlink_gets_what_is_for_its_edge_and_only_on_edge_connections)
 
 TEST_MAIN(CASE(an_uplink_has_joined_when_it_has_told_of_consumers_elsewhere),
           CASE(what_an_edge_has_nobody_for_goes_up_and_comes_down_elsewhere),
+          CASE(who_asks_hears_when_an_edge_comes_and_an_edge_when_somebody_is_beyond),
           CASE(a_sender_at_an_edge_has_credit_when_the_interior_knows_somebody),
           CASE(a_consumer_at_the_same_edge_gets_it_and_it_does_not_come_back_from_above),
           CASE(closest_at_an_edge_is_who_is_at_the_edge),

@@ -131,6 +131,8 @@ static void attach_endpoint(struct router_conn *c, struct amqp_link *al)
         address_add_consumer(a, l);
     else
         address_add_producer(a, l);
+    if (a && is_out && l->is_proxy)
+        network_tell_reach(r, a);
 }
 
 void link_attached(struct router_conn *c, struct amqp_link *al)

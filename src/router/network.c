@@ -619,23 +619,25 @@ static void node_changed(struct router *r, const struct routing_event *ev)
               ev->type == ROUTING_EV_NODE_UP ? "reachable" : "not reachable any more");
 }
 
-// Who wants to know hears that one more router has consumers of the address: a client that repeats
-// something for those who come (docs/protocol.md).
-static void tell_reach(struct router *r, const struct address *a)
+// Who wants to know hears that one more router has consumers of the address: a client, or who
+// watches it in here, that repeats something for those who come (docs/protocol.md).
+void network_tell_reach(struct router *r, const struct address *a)
 {
     char to[sizeof(ROUTER_REACH) + ADDRESS_MAX];
+    uint32_t others = a->remote_count + a->proxy_count;
     const struct address *wanted;
     struct amqp_writer w;
 
     if (a->key.ptr[0] != 'M')
         return;
+    stream_tell_reach(a, others);
     snprintf(to, sizeof(to), ROUTER_REACH "%.*s", STR_ARG(str_skip(a->key, 1)));
     wanted = address_find(r, str_of(to));
     if (!wanted || wanted->consumer_count == 0)
         return;
     amqp_writer_init(&w);
     amqp_put_descriptor(&w, AMQP_SECTION_VALUE);
-    amqp_put_int(&w, (int32_t)a->remote_count);
+    amqp_put_int(&w, (int32_t)others);
     forward_inside(r, str_of(to), amqp_written(&w));
     amqp_writer_fini(&w);
 }
@@ -652,7 +654,7 @@ static void remote_address(struct router *r, const struct routing_event *ev)
         before = a->remote_count;
         address_set_remote(r, a, ev->node, ev->treatment);
         if (a->remote_count > before)
-            tell_reach(r, a);
+            network_tell_reach(r, a);
     } else {
         a = address_find_key(r, ev->key);
         if (a)

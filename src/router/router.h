@@ -106,7 +106,8 @@ int router_address_unconfig(struct router *r, struct str text, bool is_prefix);
 typedef void router_receive(void *user, struct str message);
 
 // A client that consumes this and an address hears each time that one more router has consumers of
-// that address. Where no router of ours is, it hears nothing.
+// that address, its body how many have (int). At an edge router those beyond its uplink are one;
+// any other make of router is silent.
 #define ROUTER_REACH "_local/mc/skupper.reach/"
 
 // Makes `receive` the one consumer of a mobile address in this router, known to the whole network;
@@ -295,6 +296,9 @@ struct router_watcher {
     struct address *address;
     bool is_reachable;
     void (*changed)(struct router_watcher *w); // is_reachable did
+    // One more router has consumers; `others`: how many have now, as far as they are told apart.
+    // NULL: not wanted. It may not send.
+    void (*joined)(struct router_watcher *w, uint32_t others);
 };
 int router_watcher_open(struct router *r, struct router_watcher *w, struct str address);
 void router_watcher_close(struct router *r, struct router_watcher *w);

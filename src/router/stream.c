@@ -510,6 +510,16 @@ void stream_watch(struct address *a)
     }
 }
 
+void stream_tell_reach(const struct address *a, uint32_t others)
+{
+    list_for_each (node, &a->watches) {
+        struct router_watcher *w = list_entry(node, struct router_watcher, on_address);
+
+        if (w->joined)
+            w->joined(w, others);
+    }
+}
+
 // ------------------------------------------------------------------------------------------- all
 
 static struct router_conn *inside_conn(struct router *r)

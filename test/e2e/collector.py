@@ -20,6 +20,25 @@ CONNECTOR_ID, PROCESS_LATENCY, PROXY_HOST, PROXY_PORT, ERROR_LISTENER, ERROR_CON
 ORDINAL, HTTP_PROXY = 66, 67
 
 
+def beacon_of(source, beacons):
+    """The next one of that source."""
+    while True:
+        message = beacons.get().accept().message
+        if message.properties["id"] == source:
+            return message
+
+
+def is_in_turn(beacon, last, records):
+    """Five heartbeats go from one beacon in turn to the next. `records`: a receiver of the source's
+    own address, which was there soon after the `last` beacon."""
+    beats = 0
+    while True:
+        message = records.get().accept().message
+        if message.id > beacon.id:
+            return beats >= 4
+        beats += message.id > last.id and message.subject == "HEARTBEAT"
+
+
 class Collector:
     """What is known of the source that is the router `name`, by what it has sent.
 

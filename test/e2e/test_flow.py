@@ -4,12 +4,13 @@
 import socket
 import time
 
+import pytest
 from certificates import make_authority, make_certificate, profile
 from collector import (ADDRESS, CONNECTOR, COST, COUNT, COUNT_L4, DOWN_COUNT, END, FILE, HOST,
                        HTTP_PROXY, IDENTITY, LINE, LINK, LISTENER, LOCATION, LOG, MODE, NAME,
                        NAMESPACE, OCTETS, OCTETS_REVERSE, ORDINAL, PARENT, PEER, PLATFORM, PORT,
                        PROCESS, PROTOCOL, REASON, ROLE, ROUTER, ROUTER_ACCESS, SEVERITY, SITE,
-                       START, STATUS, TEXT, TYPE, Collector)
+                       START, STATUS, TEXT, TYPE, Collector, beacon_of, is_in_turn)
 from harness import Management, free_port, inter_router, link_to
 
 
@@ -26,6 +27,23 @@ def test_a_beacon_and_heartbeats_tell_of_a_router(routers):
     assert abs(beat["now"] / 1e6 - time.time()) < 60
     second = c.beacons.get().accept().message
     assert second.properties == c.beacon.properties
+
+
+@pytest.mark.parametrize("role", ["inter-router", "edge"])
+def test_who_joins_hears_a_beacon_of_the_others_and_they_hear_one_out_of_turn(routers, role):
+    port = free_port()
+    mode = "edge" if role == "edge" else "interior"
+    a = routers("A", entities=[["listener", {"name": "in", "host": "127.0.0.1", "port": port,
+                                             "role": role}]])
+    b = routers("B", mode=mode)
+    of_a, of_b = Collector(a, "A"), Collector(b, "B")
+    _, connector = link_to(port, role=role)
+    management = Management(b)
+    management.request("CREATE", "io.skupper.router.connector", connector, name=connector["name"])
+    management.close()
+    for here, there in (of_a, of_b), (of_b, of_a):
+        beacon = beacon_of(there.source, here.beacons)
+        assert not is_in_turn(beacon, there.beacon, there.receivers[0])
 
 
 def test_a_flush_brings_the_whole_tree(routers):

@@ -12,6 +12,7 @@ from proton import Message
 
 from cluster import NOBODY
 from pods import PEER, Site, TIMEOUT, amqp, free_port, wait
+from collector import beacon_of, is_in_turn
 from harness import Management, Router, inter_router, link_to
 from proxy import Proxy
 from services import Server, connect, echo
@@ -505,6 +506,22 @@ def test_the_status_survives_other_writers_and_names_pods(site, pod, service):
     assert written["metadata"]["labels"] == {"somebody": "else"}
     assert written["data"]["note"] == "kept"
     assert written["metadata"]["uid"] == found["metadata"]["uid"]
+
+
+def test_who_joins_hears_a_beacon_of_the_site_out_of_turn(site, pod, tmp_path):
+    link = free_port()
+    pod.configure(inter_router(link))
+    pod.start()
+    here = amqp.connect("amqp://127.0.0.1:%d" % pod.amqp)
+    records, beacons = here.receiver("mc/sfe." + site.id), here.receiver("mc/sfe.all")
+    last = beacon_of(site.id, beacons)
+    other = Router(tmp_path, "X", entities=[link_to(link)])
+    try:
+        other.connect().receiver("mc/sfe.all")
+        assert not is_in_turn(beacon_of(site.id, beacons), last, records)
+    finally:
+        other.stop()
+        here.close()
 
 
 # ------------------------------------------------------------------------------------- sharing
