@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Claims that others gave this site: Secrets labelled token-claim. Each is redeemed at the site
-// that made it, and the Secret becomes the token that was given for it, and so a link: of a site of
-// version 2 with two routers, to the first of them. What the other site does not know (any more) is
-// not tried again; everything else is. The Secret says what is the matter.
+// that made it, and the Secret becomes the token that was given for it, and so a link. A site of
+// version 2 with two routers gives two links: each further one is a Secret beside it, which is made
+// first and goes with it. What the other site does not know (any more) is not tried again;
+// everything else is. The Secret says what is the matter.
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -26,7 +27,7 @@ struct attempt {
     struct claiming *claiming;
     char *name, *uid;
     struct host_redemption *under_way; // NULL: it has ended
-    json_t *patch;                     // of the Secret, not written yet
+    json_t *writes;                    // not written yet: Secrets to be made, then a patch of it
     bool is_writing;
     bool is_over;      // written is what ends it: the cache will show it
     char *told;        // the status that was written last
@@ -46,7 +47,7 @@ static void attempt_free(struct attempt *a)
 {
     list_remove(&a->on_claiming);
     host_redeem_cancel(a->under_way);
-    json_decref(a->patch);
+    json_decref(a->writes);
     free(a->told);
     free(a->name);
     free(a->uid);
@@ -83,41 +84,56 @@ static void wait(struct attempt *a, int64_t ms)
 
 // ---------------------------------------------------------------------------------------- writing
 
-static void send_patch(struct attempt *a)
+static void send_next(struct attempt *a)
 {
     struct controller *c = a->claiming->c;
     struct call *call =
         call_new(c, (struct call){.type = CALL_CLAIM_WRITE, .uid = xstrdup(a->uid)});
+    const json_t *body = json_array_get(a->writes, 0);
+    bool is_last = json_array_size(a->writes) == 1;
 
     a->is_writing = true;
-    kube_send(c->kube, &(struct kube_request){.verb = KUBE_MERGE_PATCH,
+    kube_send(c->kube, &(struct kube_request){.verb = is_last ? KUBE_MERGE_PATCH : KUBE_CREATE,
                                               .kind = kube_kind("v1", "Secret"),
                                               .ns = c->opts.watch_ns,
-                                              .name = a->name,
-                                              .body = a->patch,
+                                              .name = site_text(body, "metadata.name"),
+                                              .body = body,
                                               .user = call});
 }
 
 // Only this very Secret is changed, whatever bears its name by then. Takes the annotations.
-static void put_patch(struct attempt *a, json_t *take_annotations)
+static json_t *patch_new(const struct attempt *a, json_t *take_annotations)
 {
-    json_decref(a->patch);
-    a->patch =
-        json_pack("{s:s, s:s, s:{s:s, s:s, s:o}}", "apiVersion", "v1", "kind", "Secret", "metadata",
-                  "name", a->name, "uid", a->uid, "annotations", take_annotations);
-    send_patch(a);
+    return json_pack("{s:s, s:s, s:{s:s, s:s, s:o}}", "apiVersion", "v1", "kind", "Secret",
+                     "metadata", "name", a->name, "uid", a->uid, "annotations", take_annotations);
+}
+
+static void write_all(struct attempt *a, json_t *take_writes)
+{
+    json_decref(a->writes);
+    a->writes = take_writes;
+    send_next(a);
 }
 
 void claiming_answer(struct claiming *cl, const struct call *call, const struct kube_answer *answer)
 {
     struct attempt *a = find(cl, call->uid);
+    bool is_refused;
 
     if (!a)
         return;
     a->is_writing = false;
-    if (answer->result == KUBE_OK) {
-        json_decref(a->patch);
-        a->patch = NULL;
+    // The first link is worth having without the others.
+    is_refused = json_array_size(a->writes) > 1 &&
+                 (answer->result == KUBE_EXISTS || answer->result == KUBE_REFUSED ||
+                  answer->result == KUBE_FORBIDDEN);
+    if (is_refused)
+        log_write(LOG_AGENT, LOG_WARNING, "link to a further router not made claim=%s: %s", a->name,
+                  answer->why.text);
+    if (answer->result == KUBE_OK || is_refused) {
+        json_array_remove(a->writes, 0);
+        if (json_array_size(a->writes) > 0)
+            send_next(a);
         return;
     }
     log_write(LOG_AGENT, LOG_WARNING, "claim not written name=%s: %s", a->name, answer->why.text);
@@ -143,27 +159,56 @@ static void put_endpoints(json_t *notes, const json_t *link)
     }
 }
 
-// The Secret becomes what was given for it.
-static void become(struct attempt *a, const struct site_links *given)
+// What a Link says, as annotations of its Secret.
+static json_t *notes_new(const struct site_links *given, const json_t *link)
 {
-    static const char *const gone[] = {URL, EXPIRATION, STATUS, FAILED, SITE_CLAIM_KIND};
-    const json_t *link = json_array_get(given->links, 0), *cost = site_get(link, "spec.cost");
     const json_t *told = site_get(given->secret, "metadata.annotations");
-    json_t *notes = told ? json_deep_copy(told) : json_object(), *data;
+    const json_t *cost = site_get(link, "spec.cost");
+    json_t *notes = told ? json_deep_copy(told) : json_object();
 
     put_endpoints(notes, link);
     if (json_is_integer(cost))
         json_object_set_new(notes, COST, json_sprintf("%lld", (long long)json_integer_value(cost)));
+    return notes;
+}
+
+static void set_token(json_t *secret, json_t *take_data)
+{
+    json_object_set_new(object_metadata(secret), "labels",
+                        json_pack("{s:s}", "skupper.io/type", "connection-token"));
+    json_object_set_new(secret, "data", take_data);
+}
+
+// The link to one more router, which goes with the first.
+static json_t *further_new(const struct attempt *a, const struct site_links *given, size_t index)
+{
+    json_t *secret = json_pack(
+        "{s:s, s:s, s:{s:o, s:o, s:[{s:s, s:s, s:s, s:s}]}}", "apiVersion", "v1", "kind", "Secret",
+        "metadata", "name", json_sprintf("%s-%zu", a->name, index + 1), "annotations",
+        notes_new(given, json_array_get(given->links, index)), "ownerReferences", "apiVersion",
+        "v1", "kind", "Secret", "name", a->name, "uid", a->uid);
+
+    set_token(secret, json_deep_copy(json_object_get(given->secret, "data")));
+    return secret;
+}
+
+// The Secret becomes what was given for it.
+static void become(struct attempt *a, const struct site_links *given)
+{
+    static const char *const gone[] = {URL, EXPIRATION, STATUS, FAILED, SITE_CLAIM_KIND};
+    json_t *notes = notes_new(given, json_array_get(given->links, 0)), *writes = json_array();
+    json_t *data = json_deep_copy(json_object_get(given->secret, "data")), *patch;
+
     for (size_t i = 0; i < sizeof(gone) / sizeof(gone[0]); i++)
         json_object_set_new(notes, gone[i], json_null());
-    data = json_deep_copy(json_object_get(given->secret, "data"));
     json_object_set_new(data, "password", json_null());
-    put_patch(a, notes);
-    json_object_set_new(object_metadata(a->patch), "labels",
-                        json_pack("{s:s}", "skupper.io/type", "connection-token"));
-    json_object_set_new(a->patch, "data", data);
+    patch = patch_new(a, notes);
+    set_token(patch, data);
+    for (size_t i = 1; i < json_array_size(given->links); i++)
+        json_array_append_new(writes, further_new(a, given, i));
+    json_array_append_new(writes, patch);
     a->is_over = true;
-    send_patch(a);
+    write_all(a, writes);
 }
 
 static void fail(struct attempt *a, bool is_final, const char *why)
@@ -183,8 +228,7 @@ static void fail(struct attempt *a, bool is_final, const char *why)
     if (is_final || !a->told || strcmp(a->told, why) != 0) {
         free(a->told);
         a->told = xstrdup(why);
-        put_patch(a, notes);
-        send_patch(a);
+        write_all(a, json_pack("[o]", patch_new(a, notes)));
     } else {
         json_decref(notes);
     }
@@ -252,8 +296,8 @@ static void look_at(struct claiming *cl, const json_t *secret)
         return;
     if (mono_before(net_loop_now(cl->c->loop), a->again))
         look_at_time(cl, a->again);
-    else if (a->patch)
-        send_patch(a);
+    else if (json_array_size(a->writes) > 0)
+        send_next(a);
     else if (!a->is_over)
         start(a, secret);
 }

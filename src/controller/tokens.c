@@ -140,17 +140,37 @@ static bool has_token(const json_t *object, const char *uid)
     return strcmp(annotation(object, TOKEN), uid) == 0;
 }
 
-// A Link that came of the token is there.
-static bool is_redeemed(const json_t *token, const json_t *objects)
+static const json_t *seen_object(const json_t *objects, const json_t *like)
 {
     json_t *one;
     size_t i;
 
-    if (json_is_true(site_get(token, "status.redeemed")))
-        return true;
     json_array_foreach((json_t *)(uintptr_t)objects, i, one)
     {
-        if (is_kind(one, "Link") && has_token(one, site_text(token, "metadata.uid")))
+        if (is_kind(one, site_text(like, "kind")) &&
+            strcmp(site_text(one, "metadata.name"), site_text(like, "metadata.name")) == 0)
+            return one;
+    }
+    return NULL;
+}
+
+// Every Link that came of the token is there: of a site with two routers there are two. Who does
+// not know any more what came (`a` is NULL, or has not received it) takes one for all.
+static bool is_redeemed(const struct attempt *a, const json_t *token, const json_t *objects)
+{
+    const char *uid = site_text(token, "metadata.uid");
+    size_t i, there = 0, given = a && a->received.secret ? json_array_size(a->received.links) : 0;
+    json_t *one;
+
+    if (json_is_true(site_get(token, "status.redeemed")))
+        return true;
+    for (i = 0; i < given; i++)
+        there += has_token(seen_object(objects, json_array_get(a->received.links, i)), uid);
+    if (given > 0)
+        return there == given;
+    json_array_foreach((json_t *)(uintptr_t)objects, i, one)
+    {
+        if (is_kind(one, "Link") && has_token(one, uid))
             return true;
     }
     return false;
@@ -168,7 +188,7 @@ json_t *tokens_facts(const struct tokens *t, const json_t *objects)
 
         if (!is_kind(one, "AccessToken"))
             continue;
-        if (is_redeemed(one, objects))
+        if (is_redeemed(a, one, objects))
             json_object_set_new(facts, name, json_pack("{s:b}", "redeemed", 1));
         else if (a && a->error)
             json_object_set_new(facts, name, json_pack("{s:s}", "error", a->error));
@@ -193,20 +213,6 @@ static void want_object(const struct attempt *a, const json_t *given, const json
     json_array_append_new(
         operations, json_pack("{s:s, s:s, s:o}", "do", "create", "key", key, "object", object));
     free(key);
-}
-
-static const json_t *seen_object(const json_t *objects, const json_t *like)
-{
-    json_t *one;
-    size_t i;
-
-    json_array_foreach((json_t *)(uintptr_t)objects, i, one)
-    {
-        if (is_kind(one, site_text(like, "kind")) &&
-            strcmp(site_text(one, "metadata.name"), site_text(like, "metadata.name")) == 0)
-            return one;
-    }
-    return NULL;
 }
 
 // The condition says it from the next plan on.
@@ -270,7 +276,7 @@ static void look_at(struct tokens *t, const json_t *token, const json_t *site,
     const char *uid = site_text(token, "metadata.uid");
     struct attempt *a = find(t, uid);
 
-    if (is_redeemed(token, objects)) {
+    if (is_redeemed(a, token, objects)) {
         if (a)
             attempt_free(a);
         return;

@@ -354,6 +354,35 @@ data: {ca.crt: Q0E=, tls.crt: Q0VSVA==, tls.key: S0VZ}
 """
 
 
+def two_routers(handler):
+    """Answers as a site of version 2 with two routers does."""
+    name = handler.headers["name"]
+    secret = """---
+apiVersion: v1
+kind: Secret
+metadata: {name: %s}
+type: kubernetes.io/tls
+data: {ca.crt: Q0E=, tls.crt: Q0VSVA==, tls.key: S0VZ}
+""" % name
+    link = """---
+apiVersion: skupper.io/v2alpha1
+kind: Link
+metadata: {name: %s-%d}
+spec:
+  endpoints: [{group: r%d, host: r%d.example, name: inter-router, port: "55671"}]
+  tlsCredentials: %s
+"""
+    say(200, (secret + "".join(link % (name, n, n, n, name) for n in (1, 2))).encode())(handler)
+
+
+def access_token(folder, issuer, name="t"):
+    """The text of one for an issuer with the certificates in that folder."""
+    return json.dumps({
+        "apiVersion": "skupper.io/v2alpha1", "kind": "AccessToken", "metadata": {"name": name},
+        "spec": {"url": "https://127.0.0.1:%d/2f0e" % issuer.port, "code": "c",
+                 "ca": (folder / "ca.crt").read_text(encoding="utf-8")}})
+
+
 @pytest.fixture
 def issue(tmp_path):
     made = []

@@ -12,6 +12,7 @@ import pytest
 import sites as s
 import yaml
 from harness import free_port
+from test_grants import access_token, issue, two_routers  # noqa: F401 (a fixture)
 
 
 class Echo(socketserver.ThreadingTCPServer):
@@ -324,6 +325,20 @@ def test_private_keys_are_readable_by_their_owner_alone(pair):
         for key in keys + list(site.root.glob("input/resources/Secret-*")) + \
                 list(site.root.glob("runtime/links/*")) + list(site.root.glob("runtime/grants/*")):
             assert key.stat().st_mode & 0o077 == 0, key
+
+
+@pytest.mark.parametrize("how", ["redeemed", "applied"])
+def test_a_token_of_a_site_with_two_routers_becomes_a_link_to_each(home, issue, tmp_path, how):  # noqa: F811
+    east, token = home.site("east"), tmp_path / "token.yaml"
+    token.write_text(access_token(tmp_path, issue(two_routers)))
+    if how == "redeemed":
+        east.run("token", "redeem", str(token))
+    else:
+        east.apply(token.read_text())
+    for number in (1, 2):
+        link = s.until("the link is there", lambda n=number: east.resource("Link", "t-%d" % n))
+        assert link["spec"]["endpoints"][0]["host"] == "r%d.example" % number
+        assert link["spec"]["tlsCredentials"] == "t"
 
 
 def test_a_token_is_good_once_and_then_says_so(home, tmp_path):

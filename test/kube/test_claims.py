@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from cli import Cli
-from test_grants import serve  # noqa: F401 (a fixture)
+from test_grants import access_token, issue, serve, two_routers  # noqa: F401 (fixtures)
 from test_trouble import event_of
 from test_version_1 import Place
 
@@ -197,6 +197,37 @@ def test_a_token_of_version_2_becomes_a_link_without_our_kinds(west, serve, tmp_
         # Once it is used up it will never make a link again, and that is said.
         said = cli.run("token", "redeem", "token.yaml", status=1)
         assert "has not been redeemed" in said
+
+
+def test_a_token_of_a_site_with_two_routers_becomes_a_link_to_each(west, issue, tmp_path):
+    west.cluster.run_deployments()
+    a, cli = west.admin, Cli(west.cluster, west.ns, home=tmp_path)
+    (tmp_path / "token.yaml").write_text(access_token(tmp_path, issue(two_routers)),
+                                         encoding="utf-8")
+    with west.redeeming():
+        cli.run("init", "--site-name", "west", "--ingress", "none")
+        cli.run("link", "create", "token.yaml", "--cost", "3")
+        first, second = (a.get("secrets", n, west.ns) for n in ("link1", "link1-2"))
+        for number, secret in (1, first), (2, second):
+            assert secret["metadata"]["labels"]["skupper.io/type"] == "connection-token"
+            assert secret["data"] == {"ca.crt": "Q0E=", "tls.crt": "Q0VSVA==", "tls.key": "S0VZ"}
+            assert notes_of(secret).items() >= {
+                "inter-router-host": "r%d.example" % number, "inter-router-port": "55671",
+                "skupper.io/cost": "3"}.items()
+
+        def is_linked(o):
+            return bool(o) and {("link1", "r1.example"), ("link1-2", "r2.example")} <= {
+                (e.get("name"), e.get("host")) for t, e in json.loads(o["data"]["skrouterd.json"])
+                if t == "connector"}
+
+        a.await_object("configmaps", "skupper-router", west.ns, is_linked, 120)
+        # What bears the name of a further link stays, and the first is made without it.
+        a.create("secrets", {"metadata": {"name": "link2-2"}, "data": {"mine": "eA=="}}, west.ns)
+        cli.run("link", "create", "token.yaml")
+        assert a.get("secrets", "link2-2", west.ns)["data"] == {"mine": "eA=="}
+        # Who deletes the link that the token became deletes all of it.
+        cli.run("link", "delete", "link1")
+        a.await_gone("secrets", "link1-2", west.ns)
 
 
 def test_what_may_be_put_right_is_tried_again(cluster, west):

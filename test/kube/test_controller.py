@@ -262,6 +262,28 @@ def test_a_token_becomes_a_link_once(home, grant_certificate):
         assert a.get(kind("links"), "t", other.ns)
 
 
+def test_a_token_of_a_site_with_two_routers_becomes_a_link_to_each(standin, grant_certificate):
+    """Also when the second cannot be made at first."""
+    control.prepare(standin)
+    issuer, other = Site(standin, linkAccess="local", ha=True), Site(standin)
+    a = standin.admin
+    with serving(standin, grant_certificate):
+        issuer.await_condition("sites", "west", "Resolved", "True")
+        issuer.create("accessgrants", "AccessGrant", "g", redemptionsAllowed=1)
+        grant = a.await_object(kind("accessgrants"), "g", issuer.ns,
+                               control.is_so("Ready", "True"), 120)["status"]
+        standin.control("fault", code=500, skip=1, count=1, match={
+            "verb": "create", "resource": "links", "namespace": other.ns})
+        other.create("accesstokens", "AccessToken", "t", url=grant["url"], code=grant["code"],
+                     ca=grant["ca"])
+        for name, host in ("t-1", "skupper-router."), ("t-2", "skupper-router-2."):
+            link = other.await_condition("links", name, "Configured", "True")
+            assert link["spec"]["tlsCredentials"] == "t"
+            assert {e["host"] for e in link["spec"]["endpoints"]} == {host + issuer.ns}
+        other.await_condition("accesstokens", "t", "Redeemed", "True", "OK")
+        assert a.get(kind("accessgrants"), "g", issuer.ns)["status"]["redemptions"] == 1
+
+
 def test_a_token_of_a_site_that_is_gone_says_so(home, grant_certificate):
     issuer, other = Site(home, linkAccess="local"), Site(home)
     a = home.admin
