@@ -71,6 +71,8 @@ static void leave(struct node *n)
 {
     log_write(LOG_SERVER, LOG_INFO, "nobody new is accepted connections=%zu", tcp_count(n->tcp));
     services_leave(n);
+    node_refuse_routers(n);
+    router_end_soon(n->router, net_loop_now(n->loop));
 }
 
 static void look(void *user, struct mono now)

@@ -119,6 +119,8 @@ static void free_entrances(struct part *p)
         net_listener_free(p->entrances[i].listener);
     workers_hold(p->node, false);
     free(p->entrances);
+    p->entrances = NULL;
+    p->entrance_count = 0;
 }
 
 static void free_dials(struct dial *dials, int count)
@@ -427,7 +429,8 @@ static bool is_rotated(const struct part *p)
 }
 
 // A newer certificate: a second set of connections of the same group. When it is up, it takes over
-// (router/network.c, edge.c) and the first one ends; nothing is interrupted.
+// (router/network.c, edge.c) and the first one ends; nothing is interrupted. Likewise, with a group
+// of their own, connections to another router than one that ends.
 static int renew_connector(struct part *p, struct why *why)
 {
     struct former *f = xcalloc(1, sizeof(*f));
@@ -438,6 +441,25 @@ static int renew_connector(struct part *p, struct why *why)
     *f = (struct former){p->former, p->dials, p->dial_count};
     p->former = f;
     return start_dials(p, why);
+}
+
+void node_dial_anew(struct part *connector)
+{
+    struct why why = {0};
+
+    rng_id(&connector->node->rng, connector->correlator);
+    if (renew_connector(connector, &why) < 0)
+        log_write(LOG_CONN_MGR, LOG_WARNING, "connector %s: %s", connector->name, why.text);
+}
+
+void node_refuse_routers(struct node *n)
+{
+    list_for_each (node, &n->listeners) {
+        struct part *p = list_entry(node, struct part, on_node);
+
+        if (node_role(p->entity) != ROUTER_ROLE_NORMAL)
+            free_entrances(p);
+    }
 }
 
 static enum router_treatment treatment_of(const struct mgmt_entity *e)

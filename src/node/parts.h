@@ -158,6 +158,11 @@ int node_remove(struct node *n, struct list *parts, struct str identity, struct 
 struct part *node_find(const struct node *n, const struct list *parts, struct str name_or_identity);
 struct list *node_parts(struct node *n, const char *type); // NULL: not a type with parts
 void node_remove_all(struct node *n);
+// A connector whose peer ends soon dials anew; what it has stays until that is up and it has its
+// end.
+void node_dial_anew(struct part *connector);
+// Routers come in no more; those that are here stay.
+void node_refuse_routers(struct node *n);
 // The TLS that an entity's sslProfile asks for; none without one.
 int node_service_tls(const struct part *p, bool is_server, struct net_tls **out, struct why *why);
 enum router_role node_role(const struct mgmt_entity *e);

@@ -341,6 +341,19 @@ static void ended(struct peer *p, const char *why, struct mono now)
                   skipped);
 }
 
+// The router at the other end will not be there for long: where its connector leads, there may be
+// another one already.
+static void ending(struct peer *p, const char *container)
+{
+    struct part *connector = p->dial ? p->dial->part : NULL;
+
+    if (!connector || p->dial != connector->dials)
+        return;
+    log_write(LOG_CONN_MGR, LOG_INFO, "connector %s: dials anew, as router %s ends",
+              connector->name, container);
+    node_dial_anew(connector);
+}
+
 void peer_event(struct worker *w, const struct router_event *ev, struct mono now)
 {
     struct end *end = ev->conn ? router_conn_user_data(ev->conn) : NULL;
@@ -359,6 +372,10 @@ void peer_event(struct worker *w, const struct router_event *ev, struct mono now
     case ROUTER_EV_DROP:
         if (p)
             net_stream_drop(p->end.stream, ev->text);
+        break;
+    case ROUTER_EV_ENDING:
+        if (p)
+            ending(p, ev->text);
         break;
     case ROUTER_EV_NEIGHBOUR:
     case ROUTER_EV_NODE:

@@ -26,6 +26,7 @@ struct publish {
     json_t *object; // as read or written last, without data; NULL: to be read
     bool has_owner; // asked for
     int quickly;    // tried again at once, in a row
+    bool is_late;   // deleted since what is under way was asked: its answer may be of before
     enum { IDLE, OWNER, READ, WRITE } doing;
     uint64_t number;
     struct net_timer timer;
@@ -43,6 +44,7 @@ static void go_on(struct publish *p);
 static void ask(struct publish *p, int doing, const struct kube_request *r)
 {
     p->doing = doing;
+    p->is_late = false;
     p->number = kube_send(p->kube, r);
 }
 
@@ -125,10 +127,17 @@ static void keep_object(struct publish *p, json_t *take)
     json_object_del(json_object_get(take, "metadata"), "managedFields");
 }
 
-static void failed(struct publish *p, const struct kube_answer *a)
+static void read_again(struct publish *p)
 {
     json_decref(p->object);
-    p->object = NULL; // read it again
+    p->object = NULL;
+    free(p->written);
+    p->written = NULL;
+}
+
+static void failed(struct publish *p, const struct kube_answer *a)
+{
+    read_again(p);
     if ((a->result == KUBE_CONFLICT || a->result == KUBE_EXISTS || a->result == KUBE_NOT_FOUND) &&
         p->quickly++ < QUICKLY_MAX) {
         go_on(p);
@@ -166,6 +175,8 @@ static void have_read(struct publish *p, struct kube_answer *a)
         p->written = text ? xstrdup(text) : NULL;
         keep_object(p, a->value);
         a->value = NULL;
+        if (p->is_late)
+            read_again(p);
     } else {
         p->object = json_null();
     }
@@ -185,6 +196,8 @@ static void have_written(struct publish *p, struct kube_answer *a)
     p->writing = NULL;
     keep_object(p, a->value);
     a->value = NULL;
+    if (p->is_late)
+        read_again(p);
     go_on(p);
 }
 
@@ -218,10 +231,8 @@ void publish_seen(struct publish *p, bool is_deleted)
 {
     if (!is_deleted)
         return;
-    json_decref(p->object);
-    p->object = NULL; // read it again
-    free(p->written);
-    p->written = NULL;
+    read_again(p);
+    p->is_late = true;
     go_on(p);
 }
 

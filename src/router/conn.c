@@ -469,6 +469,14 @@ void router_drop_older(struct router *r, const char *name, uint64_t tls_ordinal)
     }
 }
 
+void router_end_soon(struct router *r, struct mono now)
+{
+    r->now = now;
+    if (r->routing)
+        routing_end_soon(r->routing, now);
+    router_settle(r);
+}
+
 bool router_is_joined(const struct router *r, const char *name)
 {
     list_for_each (node, &r->conns) {

@@ -66,6 +66,8 @@ static bool read_number(struct ctl *out, struct str key, const struct amqp_item 
         return amqp_item_int(value, &out->mobile_seq);
     if (str_is(key, "have_seq"))
         return amqp_item_int(value, &out->have_seq);
+    if (str_is(key, "ends"))
+        return amqp_item_int(value, &out->ends);
     if (str_is(key, "sum")) {
         out->has_sum = amqp_item_int(value, &sum);
         out->sum = (uint64_t)sum;

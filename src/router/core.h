@@ -227,6 +227,7 @@ struct router_conn {
     struct list on_surplus;              // router.surplus: has idle streaming links to close
     struct amqp_session *endpoint_session;
     struct neighbour *neighbour; // inter-router control connection, or the one it carries data for
+    bool is_ending;              // the router it leads to has said that it ends soon
     bool is_retired;             // a newer generation of its group has taken over
     struct mono leaves_at;       // an older uplink: retired then; 0: it is none
     struct list on_group;        // neighbour.data_conns, or router.data_conns while alone

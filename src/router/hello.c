@@ -32,12 +32,23 @@ static void send_hello(struct routing *rt, uint32_t link, struct mono now)
     count += 2;
     if (l->is_ours)
         ctl_put_key_int(&rt->out, "sum", (int64_t)flood_sum(rt), &count);
+    if (l->is_ours && rt->is_ending)
+        ctl_put_key_int(&rt->out, "ends", 1, &count);
     amqp_end(&rt->out, body, count);
     rt_out_send(rt, link, at);
 
     interval = l->is_ours ? rt->opts.fast_hello_interval_ms : rt->opts.hello_interval_ms;
     l->hello_sent_at = now;
     l->hello_at = mono_add_ms(now, interval - rng_below(&rt->rng, interval / 8 + 1));
+}
+
+void hello_end_soon(struct routing *rt, struct mono now)
+{
+    rt->is_ending = true;
+    for (uint32_t i = 0; i < rt->link_count; i++)
+        if (rt->links[i].is_up)
+            rt->links[i].hello_at = now;
+    rt_wake_link(rt, now);
 }
 
 // Of several links to one neighbour the cheapest carries its traffic, of equals the youngest: so a
@@ -138,6 +149,10 @@ void hello_receive(struct routing *rt, uint32_t link, const struct ctl *m, struc
         l->listed_at = now;
         if (!l->is_adjacent)
             become_adjacent(rt, link, now);
+    }
+    if (l->is_ours && l->is_adjacent && m->ends != 0 && !l->is_ending) {
+        l->is_ending = true;
+        rt_event(rt, ROUTING_EV_NEIGHBOUR_ENDS, number, link);
     }
     if (l->is_ours && l->is_adjacent && m->has_sum)
         flood_compare(rt, link, m->sum, now);

@@ -177,8 +177,9 @@ void network_opened(struct router_conn *c)
             c, "this router is not in mode interior: it takes no inter-router connections");
 }
 
-// An older generation of the group: its control links go, what is under way on it goes to its end,
-// and then the connection is closed. Only the side that dialled does this.
+// An older generation of the group, or the way to a router that ends: its control links go, what is
+// under way on it goes to its end, and then the connection is closed. Only the side that dialled
+// does this.
 static void retire(struct neighbour *n)
 {
     n->conn->is_retired = true;
@@ -196,6 +197,13 @@ static bool is_newer(const struct router_conn *a, const struct router_conn *b)
            a->ordinal > b->ordinal;
 }
 
+// The same connector has come to another router instead of one that ends.
+static bool is_instead(const struct router_conn *a, const struct router_conn *b)
+{
+    return !a->is_server && !b->is_server && !a->is_ending && b->is_ending && a->name && b->name &&
+           strcmp(a->name, b->name) == 0;
+}
+
 // True when the neighbour has an older generation beside it. That goes a moment after both ends
 // have begun to use the newer one: the two do not hear of it on the same connection.
 static bool retire_older(const struct neighbour *n)
@@ -206,7 +214,8 @@ static bool retire_older(const struct neighbour *n)
     for (uint32_t i = 0; i < r->neighbour_count; i++) {
         struct neighbour *old = r->neighbours[i];
 
-        if (!old || old->conn->is_retired || !is_newer(n->conn, old->conn))
+        if (!old || old->conn->is_retired ||
+            !(is_newer(n->conn, old->conn) || is_instead(n->conn, old->conn)))
             continue;
         any = true;
         if (!mono_before(r->now, mono_add_ms(n->used_since, RETIRED_LOOK_MS)))
@@ -662,6 +671,16 @@ static void remote_address(struct router *r, const struct routing_event *ev)
     }
 }
 
+static void neighbour_ends(struct router *r, uint32_t link)
+{
+    struct neighbour *n = link < r->neighbour_count ? r->neighbours[link] : NULL;
+
+    if (!n || n->conn->is_server)
+        return;
+    n->conn->is_ending = true;
+    event_add(r, ROUTER_EV_ENDING, n->conn, "%s", n->conn->container);
+}
+
 static void routing_event(struct router *r, const struct routing_event *ev)
 {
     struct str id = routing_id(r->routing, ev->node);
@@ -692,6 +711,9 @@ static void routing_event(struct router *r, const struct routing_event *ev)
         if (ev->link < r->neighbour_count && r->neighbours[ev->link])
             r->neighbours[ev->link]->used_since = MONO_NEVER;
         event_add(r, ROUTER_EV_NEIGHBOUR, NULL, "neighbour %.*s is gone", STR_ARG(id));
+        break;
+    case ROUTING_EV_NEIGHBOUR_ENDS:
+        neighbour_ends(r, ev->link);
         break;
     case ROUTING_EV_NOTE:
         event_add(r, ROUTER_EV_NOTE, NULL, "%.*s", STR_ARG(ev->key));

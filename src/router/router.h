@@ -171,6 +171,9 @@ void router_conn_close(struct router_conn *c, const char *condition, const char 
 void *router_conn_user_data(const struct router_conn *c);
 // Drops what came by the listener or connector `name` with a certificate of an older generation.
 void router_drop_older(struct router *r, const char *name, uint64_t tls_ordinal);
+// This router ends soon: neighbours of ours are told, and those that dialled it dial anew, to have
+// another way by then (ROUTER_EV_ENDING there).
+void router_end_soon(struct router *r, struct mono now);
 // A connection of the connector `name` leads to a router, and what that one tells of the network
 // has been heard: consumers elsewhere are known here.
 bool router_is_joined(const struct router *r, const char *name);
@@ -316,6 +319,7 @@ enum router_event_type {
     ROUTER_EV_CLOSED,    // conn: the peer closed or the protocol broke; text says why
     ROUTER_EV_DROP,      // conn: drop its transport at once (management, replaced)
     ROUTER_EV_NEIGHBOUR, // text: a neighbour came or went
+    ROUTER_EV_ENDING,    // conn: it was dialled here, and the router it leads to ends soon
     ROUTER_EV_NODE,      // text: a router became reachable or unreachable
     ROUTER_EV_NOTE,      // text: something odd that was survived
 };

@@ -709,6 +709,13 @@ void routing_link_down(struct routing *rt, uint32_t link, struct mono now)
     settle(rt, now);
 }
 
+void routing_end_soon(struct routing *rt, struct mono now)
+{
+    begin_call(rt);
+    hello_end_soon(rt, now);
+    settle(rt, now);
+}
+
 void routing_link_alive(struct routing *rt, uint32_t link, struct mono now)
 {
     struct rlink *l = rt->links + link;

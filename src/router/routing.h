@@ -48,6 +48,7 @@ enum routing_event_type {
     ROUTING_EV_ADDRESS_DEL,  // node, key
     ROUTING_EV_NEIGHBOUR_UP, // node, link: for the log
     ROUTING_EV_NEIGHBOUR_DOWN,
+    ROUTING_EV_NEIGHBOUR_ENDS, // node, link: it says that it will, once for a link
     ROUTING_EV_NOTE, // key holds a sentence for the log: duplicate id, malformed message, …
 };
 
@@ -74,6 +75,8 @@ void routing_free(struct routing *rt);
 void routing_link_up(struct routing *rt, uint32_t link, int cost, bool is_ours, struct mono now);
 // At once, without waiting for a HELLO age.
 void routing_link_down(struct routing *rt, uint32_t link, struct mono now);
+// Tells neighbours of ours, now and in each HELLO, that this router ends soon.
+void routing_end_soon(struct routing *rt, struct mono now);
 // A message, or a part of one, came from the peer of this link: it is alive, though its HELLO may
 // stand behind much else on a narrow wire. (Heartbeats say nothing of its routing.)
 void routing_link_alive(struct routing *rt, uint32_t link, struct mono now);

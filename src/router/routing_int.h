@@ -40,6 +40,7 @@ struct ctl {
     int64_t pv, instance, ls_seq, mobile_seq, have_seq;
     uint64_t sum; // FLOOD's checksum in a HELLO
     bool has_sum;
+    int64_t ends; // in a HELLO: not 0: its sender ends soon
     struct ctl_items seen, peers, exist, add, del, have, want;
 };
 
@@ -169,6 +170,7 @@ struct bits {
 struct rlink {
     bool is_up, is_ours, is_heard, is_adjacent, need_digest;
     bool is_listed; // by its last HELLO
+    bool is_ending; // its peer has said so
     uint8_t noted;
     int cost;
     uint32_t peer;  // node heard on this link, or ROUTING_NO_NODE
@@ -231,6 +233,7 @@ struct routing {
     uint64_t sum;
 
     bool is_ls_dirty, is_path_urgent;
+    bool is_ending; // this router, soon
     struct throttle ls_throttle, ma_throttle, path_throttle, self_throttle;
     struct addr_set pending; // own addresses changed since the last update
     struct mono last_topology_change, ra_sent_at;
@@ -309,6 +312,7 @@ void hello_receive(struct routing *rt, uint32_t link, const struct ctl *m, struc
 void hello_tick(struct routing *rt, uint32_t link, struct mono now);
 struct mono hello_deadline(const struct routing *rt, const struct rlink *l);
 // The peer of this link is no neighbour over it any more.
+void hello_end_soon(struct routing *rt, struct mono now); // every HELLO says so, from now on
 void hello_lose(struct routing *rt, uint32_t link, struct mono now);
 
 // --- linkstate.c ---------------------------------------------------------------------------------

@@ -695,6 +695,49 @@ TEST(peer_that_sends_something_is_alive_as_long_as_its_last_hello_lists_us)
     }
 }
 
+// What one says to the other over link 1, until both have said all.
+static void talk(struct routing *a, struct routing *b, struct mono now)
+{
+    struct routing_output out;
+    bool any = true;
+
+    while (any) {
+        any = false;
+        for (; routing_next_output(a, &out); any = true)
+            routing_receive(b, 1, out.bytes, now);
+        for (; routing_next_output(b, &out); any = true)
+            routing_receive(a, 1, out.bytes, now);
+    }
+}
+
+TEST(neighbour_of_ours_is_told_once_that_a_router_ends)
+{
+    for (int is_ours = 0; is_ours < 2; is_ours++) {
+        struct routing *a = make("A", 1), *b = make("B", 1);
+        struct mono now = start;
+
+        routing_link_up(a, 1, 1, is_ours, now);
+        routing_link_up(b, 1, 1, is_ours, now);
+        talk(a, b, now);
+        CHECK(routing_is_adjacent(b, 1));
+        CHECK_EQ(count_events(b, ROUTING_EV_NEIGHBOUR_ENDS, NULL), 0);
+        routing_end_soon(a, now);
+        talk(a, b, now);
+        CHECK_EQ(count_events(b, ROUTING_EV_NEIGHBOUR_ENDS, NULL), is_ours);
+        for (int i = 0; i < 20; i++) { // each HELLO says it
+            now = mono_add_ms(now, 100);
+            routing_tick(a, now);
+            routing_tick(b, now);
+            talk(a, b, now);
+        }
+        CHECK(routing_is_adjacent(b, 1));
+        CHECK_EQ(count_events(b, ROUTING_EV_NEIGHBOUR_ENDS, NULL), 0);
+        CHECK_EQ(count_events(a, ROUTING_EV_NEIGHBOUR_ENDS, NULL), 0);
+        routing_free(a);
+        routing_free(b);
+    }
+}
+
 TEST(lost_link_acts_at_once)
 {
     struct routing *rt = make_settled();
@@ -816,7 +859,7 @@ TEST_MAIN(CASE(start_of_two_routers_is_as_captured), CASE(answers_are_written_as
           CASE(both_kinds_of_question_go_to_every_neighbour_in_turn),
           CASE(address_that_comes_and_goes_within_the_hold_down_is_not_sent),
           CASE(peer_that_sends_something_is_alive_as_long_as_its_last_hello_lists_us),
-          CASE(lost_link_acts_at_once),
+          CASE(neighbour_of_ours_is_told_once_that_a_router_ends), CASE(lost_link_acts_at_once),
           CASE(cheapest_link_to_a_neighbour_carries_its_traffic_of_equals_the_youngest),
           CASE(management_sees_nodes_and_their_peers),
           CASE(malformed_messages_are_noted_once_for_each_link),

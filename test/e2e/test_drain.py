@@ -114,6 +114,31 @@ def test_what_others_serve_too_is_left_to_them(routers):
     assert has_ended(b)
 
 
+def test_who_dialled_it_is_with_another_before_it_ends(routers):
+    """As behind a Service of Kubernetes, another router comes where the connector leads. What passes
+    the old one goes on there until its end, what is new does not."""
+    link, port, servers = free_port(), free_port(), [Server(echo), Server(echo)]
+    ending = routers("A", entities=[inter_router(link), connector(servers[0].port)],
+                     environment=drain(accept=0))
+    there = routers("B", entities=[link_to(link), listener(port)])
+    with connect(port) as s:
+        s.sendall(b"x")
+        assert s.recv(1) == b"x"
+        end(ending)
+        there.log.wait("dials anew, as router A ends")
+        wait(lambda: is_refused(link))
+        routers("C", entities=[inter_router(link), connector(servers[1].port)])
+        there.log.wait("neighbour C is up")
+        there.log.wait("neighbour A is gone")
+        for _ in range(4):
+            exchange(port)
+        assert [server.accepted for server in servers] == [1, 4]
+        s.sendall(b"y")
+        assert s.recv(1) == b"y"
+        assert ending.process.poll() is None
+    assert has_ended(ending)
+
+
 def test_it_ends_when_nobody_is_there(routers):
     a = routers("A", entities=[inter_router(free_port())], environment=drain(accept=0))
     end(a)

@@ -16,6 +16,9 @@ import kubeapi
 
 # The scheduler of pods whose status a test tells: no node takes them, nobody else writes it.
 NOBODY = "tests"
+DEFINITIONS = "customresourcedefinitions"
+# ConfigMaps that every namespace has, by the cluster; the second one in OpenShift.
+PUBLISHED = "kube-root-ca.crt", "openshift-service-ca.crt"
 
 
 class Cluster:
@@ -25,6 +28,8 @@ class Cluster:
         self.scratch = scratch
         self.standin = standin
         self.admin = kubeapi.Client(self.kubeconfig, scratch)
+        # A new namespace is given them, each a moment later.
+        self._published = [n for n in PUBLISHED if self.admin.find("configmaps", n, "default")]
         # To delete at the end, of a real cluster: namespaces, (resource, name) of the whole cluster.
         self._namespaces, self._made = [], []
 
@@ -40,6 +45,8 @@ class Cluster:
         self.admin.create("namespaces", {"metadata": {"name": name}})
         self._namespaces.append(name)
         self.admin.await_object("serviceaccounts", "default", name)
+        for published in self._published:
+            self.admin.await_object("configmaps", published, name)
         return name
 
     def make_global(self, resource, obj):
@@ -52,16 +59,22 @@ class Cluster:
         """Custom resource definitions, until they are served."""
         for crd in crds:
             name = crd["metadata"]["name"]
-            if not self.admin.find("customresourcedefinitions", name):
-                self.make_global("customresourcedefinitions", crd)
+            if not self.admin.find(DEFINITIONS, name):
+                self.make_global(DEFINITIONS, crd)
         for crd in crds:
-            self.admin.await_object(
-                "customresourcedefinitions", crd["metadata"]["name"], until=_is_established)
+            self.admin.await_object(DEFINITIONS, crd["metadata"]["name"], until=_is_established)
             spec = crd["spec"]
             while self.admin.request("GET", "/apis/%s/%s/%s" % (
                     spec["group"], spec["versions"][0]["name"],
                     spec["names"]["plural"])).code == 404:
                 pass  # a real server serves it a moment after it says so
+
+    def undefine(self):
+        """The definitions that tests have made here are gone."""
+        for made in [m for m in self._made if m[0] == DEFINITIONS]:
+            self.admin.request("DELETE", kubeapi.path_of(DEFINITIONS, None, made[1]))
+            self.admin.await_gone(*made, timeout=120)
+            self._made.remove(made)
 
     def account(self, namespace, name, rules=(), cluster_rules=()):
         """A client with a ServiceAccount's token, which may do what the rules say: in the

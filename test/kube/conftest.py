@@ -7,7 +7,9 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
-from cluster import Cluster  # noqa: E402
+import control  # noqa: E402
+import foreign  # noqa: E402
+from cluster import DEFINITIONS, Cluster  # noqa: E402
 from standin import Standin, make_certificates  # noqa: E402
 
 
@@ -57,10 +59,25 @@ def cluster(clusters):
 
 @pytest.fixture
 def standin(cluster):
-    """The cluster where it is the stand-in, for tests that order trouble or count requests."""
+    """The cluster where it is the stand-in: for trouble on request, the record of requests, and pods
+    that are only said to run, at addresses of this machine."""
     if cluster.is_real:
-        pytest.skip("a real cluster makes no trouble on request")
+        pytest.skip("takes the stand-in: trouble on request, the record of requests, or pods that are "
+                    "only said to run")
     return cluster
+
+
+@pytest.fixture
+def bare(clusters):
+    """A cluster without our definitions, and what else a controller might find and use."""
+    one = clusters("bare")
+    one.undefine()
+    if any(one.admin.find(DEFINITIONS, crd["metadata"]["name"])
+           for crd in (*control.definitions(), *foreign.ROUTE)):
+        pytest.skip("the cluster of KUBECONFIG_BARE has definitions, which may be in use")
+    if not one.admin.find("namespaces", control.HOME):
+        one.make_global("namespaces", {"metadata": {"name": control.HOME}})
+    return one
 
 
 @pytest.fixture

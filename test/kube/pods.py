@@ -53,7 +53,7 @@ class Site:
     def __init__(self, cluster, namespace, folder, account="skupper-router"):
         self.cluster, self.namespace, self.admin = cluster, namespace, cluster.admin
         self.folder = folder
-        self.id = str(uuid.uuid4())
+        self.id, self.name = str(uuid.uuid4()), namespace  # until a test has those of a Site
         cluster.account(namespace, account, ROLE)
         self.kubeconfig = cluster.kubeconfig_for(cluster.token(namespace, account), namespace)
         self.authorities = folder / "made"
@@ -162,7 +162,7 @@ class Pod:
             env=self.environment(SKUPPER_AMQP_PORT=str(self.amqp),
                                  SKUPPER_HEALTH_PORT=str(self.health),
                                  SKUPPER_METRICS_ADDRESS="127.0.0.1:%d" % self.metrics,
-                                 SKUPPER_SITE_NAME=self.site.namespace,
+                                 SKUPPER_SITE_NAME=self.site.name,
                                  SKUPPER_ROUTER_DEPLOYMENT=self.group, **more))
         self.agent.log = Lines(self.agent.stdout)
 

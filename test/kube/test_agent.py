@@ -484,6 +484,27 @@ def test_a_status_that_was_deleted_is_there_again(site, pod, service):
         found = again
 
 
+def test_a_status_that_was_deleted_before_its_write_was_answered_is_there_again(standin, site, pod):
+    """The watch tells that it is gone before the answer comes, which says that it is there."""
+    pod.configure()
+    pod.start()
+    network(site)
+    standin.control("fault", hold="after", match={
+        "verb": "update", "resource": "configmaps", "namespace": site.namespace,
+        "user": "system:serviceaccount:%s:skupper-router" % site.namespace})
+    pod.configure(listener(1))
+    found = site.admin.await_object("configmaps", STATUS, site.namespace,
+                                    lambda m: "listener/n1" in m["data"]["NetworkStatus"])
+    site.admin.delete("configmaps", STATUS, site.namespace)
+    # Until the agent has been told of that as well, by something of which the status says nothing.
+    pod.configure(listener(1), ["address", {"name": "later", "prefix": "later"}])
+    wait(lambda: "later" in pod.names("router.config.address"), lambda: pod.agent.log.lines)
+    standin.control("clear")
+    again = site.admin.await_object("configmaps", STATUS, site.namespace,
+                                    lambda o: o and o["metadata"]["uid"] != found["metadata"]["uid"])
+    assert "listener/n1" in again["data"]["NetworkStatus"]
+
+
 def test_the_status_survives_other_writers_and_names_pods(site, pod, service):
     """A conflict is read again, what others have put there stays; servers have their pod's name."""
     pod.configure(*service[1])

@@ -26,6 +26,7 @@ class Member:
         self.folder.mkdir()
         home = pods.Site(self.cli.cluster, self.ns, self.folder, account="agent")
         home.id = self.admin.get(kind("sites"), self.name, self.ns)["metadata"]["uid"]
+        home.name = self.name
         self.pod, self.link = home.make_pod(self.name + "-1", group="beside"), link
         self.pod.configure(*link)
         self.pod.start()
@@ -95,7 +96,7 @@ def test_the_main_job(members, tmp_path):
             "Services exposed through Skupper:\n╰─ backend:8080 (tcp)\n")
         said = east.cli.run("network", "status")
         assert said.startswith("Sites:\n") and said.count("[local]") == 1
-        assert "link %s to %s (up, cost 1)" % (link, west.ns) in said
+        assert "link %s to %s (up, cost 1)" % (link, west.name) in said
         assert "offers backend (127.0.0.1:%d)" % server.port in said and "uses backend" in said
         assert "It is connected to 1 other site. It has 1 exposed service." in east.cli.run("status")
     server.close()

@@ -139,10 +139,7 @@ def test_of_grants_that_nobody_serves(home, cli, site):
     assert not (cli.folder / "t.yaml").exists()
 
 
-def test_without_definitions_it_is_said_how_to_install_them(clusters, tmp_path):
-    bare = clusters("b")
-    if not bare.standin:
-        pytest.skip("a real cluster may have them")
+def test_without_definitions_it_is_said_how_to_install_them(bare, tmp_path):
     cli = Cli(bare, bare.namespace(), home=tmp_path)
     for words in (("site", "create", "w"), ("site", "status"), ("listener", "create", "db", "1"),
                   ("link", "status"), ("token", "issue", "t.yaml"), ("connector", "status", "x"),

@@ -187,20 +187,6 @@ def test_the_rights_of_an_existing_installation_are_enough(home):
         assert "done without kind=StatefulSet" in c.text()
 
 
-@pytest.fixture
-def bare(clusters):
-    """A cluster without our definitions."""
-    one = clusters("bare")
-    if one.is_real:
-        pytest.skip("a real cluster has its definitions")
-    for crd in control.definitions():
-        if one.admin.find("customresourcedefinitions", crd["metadata"]["name"]):
-            one.admin.delete("customresourcedefinitions", crd["metadata"]["name"])
-    if not one.admin.find("namespaces", control.HOME):
-        one.make_global("namespaces", {"metadata": {"name": control.HOME}})
-    return one
-
-
 def definition(kind_name):
     return next(d for d in control.definitions() if d["spec"]["names"]["kind"] == kind_name)
 

@@ -109,16 +109,16 @@ def test_annotations_work_without_definitions_and_leave_nothing_behind(standin, 
     assert unseen <= UNSEEN, sorted(unseen - UNSEEN)
 
 
-def test_kinds_of_others_that_may_not_be_seen_are_done_without(standin, place):
-    standin.define(*foreign.ROUTE)
+def test_kinds_of_others_that_may_not_be_seen_are_done_without(cluster, place):
+    cluster.define(*foreign.ROUTE)
     with place.controller() as c:
         place.site(ingress="none")
-        standin.admin.await_object("deployments", "skupper-router", place.ns, bool, 120)
+        cluster.admin.await_object("deployments", "skupper-router", place.ns, bool, 120)
         assert "done without kind=Route" in c.text()
 
 
-def test_a_token_that_is_asked_for_links_another_site(standin, place):
-    a, other = standin.admin, Place(standin)
+def test_a_token_that_is_asked_for_links_another_site(cluster, place):
+    a, other = cluster.admin, Place(cluster)
     with place.controller(), other.controller():
         place.site(name="west", ingress="none")
         other.site(name="east", ingress="none")
@@ -139,9 +139,9 @@ def test_a_token_that_is_asked_for_links_another_site(standin, place):
         a.await_object("configmaps", "skupper-router", other.ns, lambda o: not is_linked(o), 120)
 
 
-def test_services_are_shared_between_such_sites(standin, place, tmp_path):
+def test_services_are_shared_between_such_sites(cluster, place, tmp_path):
     """Each with its router and agent, as in test_annotated.py."""
-    a, other = standin.admin, Place(standin)
+    a, other = cluster.admin, Place(cluster)
     port, running = pods.free_port(), []
     with place.controller(), other.controller():
         for one, name, entity in (
@@ -152,7 +152,7 @@ def test_services_are_shared_between_such_sites(standin, place, tmp_path):
             uid = one.site(name=name, ingress="none")["metadata"]["uid"]
             folder = tmp_path / name
             folder.mkdir()
-            home = pods.Site(standin, one.ns, folder, account="agent")
+            home = pods.Site(cluster, one.ns, folder, account="agent")
             home.id = uid
             pod = home.make_pod(name + "-1", group="beside")
             pod.configure(entity)
@@ -166,24 +166,24 @@ def test_services_are_shared_between_such_sites(standin, place, tmp_path):
         pod.stop()
 
 
-def test_options_that_are_not_used_are_told_once_as_events(standin, place):
+def test_options_that_are_not_used_are_told_once_as_events(cluster, place):
     """In the log alone where Events are not wanted."""
     def told(ns):
-        return sorted(e["message"] for e in standin.admin.list("events", ns)["items"]
+        return sorted(e["message"] for e in cluster.admin.list("events", ns)["items"]
                       if e["reason"] == "NotUsed")
 
-    quiet = Place(standin)
+    quiet = Place(cluster)
     with place.controller(), quiet.controller() as other:
         site = place.site(ingress="none", console="true", **{"router-moed": "edge"})
         event_of(place, site, "the option console is not used: there is no console of version 1")
         event_of(place, site, "the option router-moed is not used: it is none of version 1")
         # What comes later is planned after them.
-        standin.admin.patch("configmaps", "skupper-site", {"metadata": {"labels": {"team": "blue"}}},
+        cluster.admin.patch("configmaps", "skupper-site", {"metadata": {"labels": {"team": "blue"}}},
                             place.ns)
-        standin.admin.await_object("deployments", "skupper-router", place.ns, lambda o: bool(o) and (
+        cluster.admin.await_object("deployments", "skupper-router", place.ns, lambda o: bool(o) and (
             o["spec"]["template"]["metadata"]["labels"].get("team") == "blue"), 120)
         assert len(told(place.ns)) == 2
         quiet.site(ingress="none", console="true", **{"enable-skupper-events": "false"})
-        standin.admin.await_object("deployments", "skupper-router", quiet.ns, bool, 120)
+        cluster.admin.await_object("deployments", "skupper-router", quiet.ns, bool, 120)
         assert "not used namespace=%s ConfigMap/skupper-site console" % quiet.ns in other.text()
         assert not told(quiet.ns)

@@ -7,7 +7,7 @@ matches all) and does one thing to requests that match:
   code         answered with this status; `retry_after` seconds go into 429 and 503
   delay        answered that many seconds later
   hang         never answered
-  hold         answered when trouble is taken back
+  hold         answered when trouble is taken back; true: nothing is done before; "after": it is done
   drop         "before": the connection ends unanswered and nothing was done; "after": it was done and
                nobody is told; "half": the answer breaks off in the middle
   close        answered with Connection: close
@@ -45,6 +45,10 @@ class Fault:
         self.close = spec.get("close", False)
         self.skip = spec.get("skip", 0)
         self.count = spec.get("count")
+
+    async def keep_waiting(self):
+        self.held += 1
+        await self.over.wait()
 
     def fits(self, record):
         return all(record.get(k) == v for k, v in self.match.items())

@@ -113,9 +113,8 @@ class Server:
         if fault:
             if fault.delay:
                 await asyncio.sleep(fault.delay)
-            if fault.hold:
-                fault.held += 1
-                await fault.over.wait()
+            if fault.hold is True:
+                await fault.keep_waiting()
             if fault.hang or fault.drop == "before":
                 self.faults.record(code=0, **record)
                 if fault.hang:
@@ -139,6 +138,8 @@ class Server:
                 await writer.drain()
             writer.transport.abort()
             return False
+        if fault and fault.hold == "after":
+            await fault.keep_waiting()
         return self._send(writer, request, answer, record, fault)
 
     def _understand(self, request, record):
