@@ -100,7 +100,49 @@ TEST(a_listener_cannot_have_the_name_of_a_service_of_the_site)
     }
 }
 
+TEST(access_that_cannot_be_made_is_no_access_that_is_ready)
+{
+    struct cluster c;
+
+    put_site(&c, "{}");
+    cluster_settle(&c);
+    json_object_set_new(c.refused, "Service/way.in", json_string("no name for a Service"));
+    cluster_put(&c, "RouterAccess", "way.in",
+                "{'roles': [{'name': 'edge', 'port': 4000}], 'tlsCredentials': 'way',"
+                " 'generateTlsCredentials': true, 'accessType': 'local'}");
+    for (int i = 0; i < 6; i++)
+        cluster_turn(&c);
+    CHECK_STATUS(&c, "SecuredAccess/way.in", "Configured", "False Error no name for a Service");
+    CHECK_STATUS(&c, "RouterAccess/way.in", "Configured", "False Error no name for a Service");
+    CHECK_STATUS(&c, "RouterAccess/way.in", NULL, "Error no name for a Service");
+    cluster_fini(&c);
+}
+
+// It is there, but as it was.
+TEST(what_may_not_be_changed_says_so_itself)
+{
+    struct cluster c;
+
+    put_site(&c, "{'linkAccess': 'local'}");
+    cluster_settle(&c);
+    json_object_set_new(c.refused, "SecuredAccess/skupper-router", json_string("not today"));
+    cluster_set_spec(&c, "Site/west", "{'linkAccess': 'nodeport'}");
+    for (int i = 0; i < 4; i++)
+        cluster_turn(&c);
+    CHECK_STATUS(&c, "RouterAccess/skupper-router", NULL, "Error not today");
+    // The server refuses its spec here; its status is another matter.
+    json_object_clear(c.writes);
+    cluster_plan(&c);
+    CHECK_EQ(json_array_size(c.plan.operations), 2);
+    CHECK_STR(str_of(site_text(json_array_get(c.plan.operations, 1), "do")), "status");
+    CHECK_STR(str_of(site_text(json_array_get(c.plan.operations, 1), "object.status.message")),
+              "not today");
+    cluster_fini(&c);
+}
+
 TEST_MAIN(CASE(the_site_that_has_the_router_keeps_it),
           CASE(what_is_refused_stays_wanted_and_the_rest_at_rest),
           CASE(a_port_has_a_name_whatever_its_listener_is_called),
-          CASE(a_listener_cannot_have_the_name_of_a_service_of_the_site))
+          CASE(a_listener_cannot_have_the_name_of_a_service_of_the_site),
+          CASE(access_that_cannot_be_made_is_no_access_that_is_ready),
+          CASE(what_may_not_be_changed_says_so_itself))

@@ -425,10 +425,11 @@ static void add_status(struct planning *p, const char *key, json_t *take, json_t
             take_event);
 }
 
-// What is written in this turn has another version then: its status is for the next.
+// What is written in this turn has another version then: its status is for the next, unless the
+// server has refused it.
 static bool is_written(const struct planning *p, const char *key)
 {
-    return json_object_get(p->written, key) != NULL;
+    return json_object_get(p->written, key) && !json_object_get(p->f->refused, key);
 }
 
 static void compare_statuses(struct planning *p)

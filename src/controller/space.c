@@ -369,6 +369,20 @@ static bool is_behind(struct space *s, const json_t *op, enum kube_result result
     return count <= BEHIND_MAX;
 }
 
+// What no condition can tell: that a status is not written, that something is not deleted.
+static void tell_refusal(struct space *s, const json_t *op, const char *words)
+{
+    json_t *of, *event;
+
+    if (!is_status(op) && strcmp(site_text(op, "do"), "delete") != 0)
+        return;
+    of = plan_identity(json_object_get(op, "object"));
+    event = json_pack("{s:o, s:s, s:s, s:s}", "object", of, "type", "Warning", "reason", "Refused",
+                      "message", words);
+    tell_event(s, event);
+    json_decref(event);
+}
+
 static void failed(struct space *s, const json_t *op, const struct kube_answer *a)
 {
     const char *key = site_text(op, "key"), *what = site_text(op, "do");
@@ -391,9 +405,9 @@ static void failed(struct space *s, const json_t *op, const struct kube_answer *
     json_object_set_new(s->refused, key, json_string(a->why.text));
     if (is_same)
         return;
-    // Where no status can say it, the Event has to.
     if (json_object_get(op, "event"))
         tell_event(s, json_object_get(op, "event"));
+    tell_refusal(s, op, a->why.text);
     mark(s);
 }
 

@@ -312,6 +312,7 @@ static void apply_in_cluster(struct model *m, struct thing *t)
     is_there = profile_use(m, t, "Configured", server, server, PROFILE_WHOLE);
     json_array_foreach(json_object_get(t->spec, "roles"), i, role)
         apply_role(m, t, role, is_there ? server : NULL);
+    cluster_tell_exposed(m, t);
     if (!cond_is_set(t, "Configured"))
         cond_ready(t, "Configured");
 }

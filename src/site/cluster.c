@@ -253,9 +253,14 @@ static void add_endpoints(struct model *m, const struct thing *secured, const ch
     }
 }
 
+static char *secured_name(const struct thing *access, size_t group)
+{
+    return group == 0 ? xstrdup(access->name) : str_fmt("%s-%zu", access->name, group + 1);
+}
+
 static void expose_group(struct model *m, struct thing *access, size_t group, json_t *endpoints)
 {
-    char *name = group == 0 ? xstrdup(access->name) : str_fmt("%s-%zu", access->name, group + 1);
+    char *name = secured_name(access, group);
     struct thing *s;
     json_t *notes;
 
@@ -269,8 +274,6 @@ static void expose_group(struct model *m, struct thing *access, size_t group, js
         json_object_set_new(notes, "internal.skupper.io/routeraccess", json_string(access->name));
         secured_apply(m, s);
         add_endpoints(m, s, site_groups[group], endpoints);
-        if (strcmp(cond_message(s, "Configured"), "OK") != 0)
-            cond_error(access, "Resolved", "%s", cond_message(s, "Configured"));
     }
     free(name);
 }
@@ -281,11 +284,22 @@ void cluster_expose(struct model *m, struct thing *access)
 
     for (size_t i = 0; i < group_count(m); i++)
         expose_group(m, access, i, endpoints);
-    if (!cond_is_set(access, "Resolved") || json_array_size(endpoints) > 0)
-        cond_met(access, "Resolved", json_array_size(endpoints) > 0, "Pending");
+    cond_met(access, "Resolved", json_array_size(endpoints) > 0, "Pending");
     if (json_array_size(endpoints) > 0)
         json_object_set(access->status, "endpoints", endpoints);
     json_decref(endpoints);
+}
+
+void cluster_tell_exposed(struct model *m, struct thing *access)
+{
+    for (size_t i = 0; i < group_count(m); i++) {
+        char *name = secured_name(access, i);
+        const struct thing *s = model_find(m, "SecuredAccess", name);
+
+        if (s && strcmp(cond_message(s, "Configured"), "OK") != 0)
+            cond_error(access, "Configured", "%s", cond_message(s, "Configured"));
+        free(name);
+    }
 }
 
 // -------------------------------------------------------------------------------------- Listeners

@@ -171,6 +171,9 @@ bool cluster_has_access(const struct model *m); // of the type that the Site ask
 // The SecuredAccesses through which a RouterAccess is reached, one for each router: their endpoints
 // in its status, and among all.
 void cluster_expose(struct model *m, struct thing *access);
+// What stands in the way of its SecuredAccesses is told last, for it is what has to be mended
+// first.
+void cluster_tell_exposed(struct model *m, struct thing *access);
 void secured_apply(struct model *m, struct thing *t);
 // The port of the router to which a Service's port leads, `entity` the tcpListener behind it; the
 // Service is there also while that has to wait. 0: it cannot be had, and the condition says why.

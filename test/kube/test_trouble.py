@@ -105,6 +105,58 @@ def test_conflicts_without_an_end_are_told(home):
         site.await_config(lambda c: ("tcpListener", "listener/db") in c)
 
 
+# What may not be written, where that is told, and by a condition of which type (an Event alone).
+REFUSED = (
+    ("create", "configmaps", "", "sites", "west", "Configured"),
+    ("create", "serviceaccounts", "", "sites", "west", "Configured"),
+    ("create", "roles", "", "sites", "west", "Configured"),
+    ("create", "rolebindings", "", "sites", "west", "Configured"),
+    ("create", "certificates", "", "sites", "west", "Configured"),
+    ("create", "routeraccesses", "", "sites", "west", "Configured"),
+    ("create", "securedaccesses", "", "routeraccesses", "skupper-router", "Configured"),
+    ("patch", "deployments", "", "sites", "west", "Configured"),
+    ("patch", "services", "", "sites", "west", "Configured"),
+    ("create", "services", "", "listeners", "db", "Configured"),
+    ("create", "secrets", "", "certificates", "skupper-site-ca", "Ready"),
+    ("update", "listeners", "status", "listeners", "db", None),
+)
+
+
+@pytest.mark.parametrize("verb, resource, sub, plural, name, type_", REFUSED,
+                         ids=["-".join(filter(None, r[:3])) for r in REFUSED])
+def test_whatever_may_not_be_written_is_told(home, verb, resource, sub, plural, name, type_):
+    site = Site(home, has_site=False)
+    home.control("fault", code=403, match={"verb": verb, "resource": resource, "sub": sub,
+                                           "namespace": site.ns})
+    with Controller(home):
+        site.create("listeners", "Listener", "db", routingKey="db", host="back", port=5432)
+        site.create("sites", "Site", "west", linkAccess="local")
+        words = "cannot %s %s" % ("apply" if verb == "patch" else verb, resource)
+        if type_:
+            assert trouble_of(site, plural, name, words, type_).startswith(words)
+        else:
+            assert event_of(site, site.admin.get(kind(plural), name, site.ns),
+                            words)["reason"] == "Refused"
+        home.control("clear")
+        site.await_condition("sites", "west", "Configured", "True")
+        site.await_condition("listeners", "db", "Configured", "True")
+        if type_:
+            site.await_condition(plural, name, type_, "True")
+
+
+def test_what_may_not_be_deleted_is_told(home):
+    site = Site(home)
+    home.control("fault", code=403, match={"verb": "delete", "resource": "services",
+                                           "namespace": site.ns})
+    with Controller(home):
+        settled(site, "db")
+        service = site.admin.get("services", "db", site.ns)
+        site.admin.delete(kind("listeners"), "db", site.ns)
+        assert event_of(site, service, "cannot delete services/db")["reason"] == "Refused"
+        home.control("clear")
+        site.admin.await_gone("services", "db", site.ns)
+
+
 def test_answers_that_are_lost_lead_to_the_same(home):
     """Nothing is made twice, whether or not the server had done it."""
     site = Site(home)
