@@ -237,6 +237,12 @@ void router_conn_drop(struct router_conn *c, const char *why)
     event_add(c->router, ROUTER_EV_DROP, c, "%s", why);
 }
 
+void conn_ends(struct router_conn *c)
+{
+    c->is_ending = true;
+    event_add(c->router, ROUTER_EV_ENDING, c, "%s", c->container);
+}
+
 struct amqp_session *conn_endpoint_session(struct router_conn *c)
 {
     if (!c->endpoint_session)
@@ -474,6 +480,7 @@ void router_end_soon(struct router *r, struct mono now)
     r->now = now;
     if (r->routing)
         routing_end_soon(r->routing, now);
+    edge_end_soon(r);
     router_settle(r);
 }
 

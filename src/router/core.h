@@ -424,6 +424,7 @@ struct router *router_part(struct router *r, uint32_t index); // itself, its sha
 void router_settle(struct router *r); // what follows from changes, until nothing does
 
 // conn.c
+void conn_ends(struct router_conn *c); // the router that was dialled on it ends soon
 void conn_mark(struct router_conn *c);
 void router_conn_drop(struct router_conn *c, const char *why);
 struct amqp_session *conn_endpoint_session(struct router_conn *c);
@@ -557,6 +558,7 @@ bool edge_attach(struct router_conn *c, struct amqp_link *al);
 void edge_link_down(struct router_link *l);
 void edge_conn_lost(struct router_conn *c);
 void edge_drained(struct router_link *l); // one that is_leaving
+void edge_end_soon(struct router *r);     // edge routers of ours are told
 bool edge_retire(struct router *r); // older uplinks; true while there are some to look at again
 void edge_address_changed(struct router *r, struct address *a);
 void edge_proxy_changed(struct router *r, struct address *a);

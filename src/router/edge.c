@@ -20,6 +20,7 @@
 
 #define CAPABILITY_DOWNLINK "qd.router-edge-downlink"
 #define ADDRESS_TRACKING "_$qd.edge_addr_tracking"
+#define KEY_ENDS "ends" // no address: the interior router ends soon
 #define ADDRESS_MESH "_$qd.mesh_discovery"
 
 static bool is_interior_side(const struct router_conn *c)
@@ -175,9 +176,10 @@ static bool is_far(const struct address *a, const struct router_conn *shard)
     return true;
 }
 
-// A shard also hears how far they are and the treatment that the network gave the address.
-static void put_tracking(struct amqp_writer *w, const struct address *a, uint8_t told,
-                         bool to_shard)
+// A shard also hears how far they are and the treatment that the network gave the address; `a` is
+// NULL for others.
+static void put_tracking(struct amqp_writer *w, struct str key, uint8_t told,
+                         const struct address *a)
 {
     struct amqp_mark mark;
 
@@ -187,23 +189,23 @@ static void put_tracking(struct amqp_writer *w, const struct address *a, uint8_t
     amqp_end(w, mark, 1);
     amqp_put_descriptor(w, AMQP_SECTION_VALUE);
     mark = amqp_begin_list(w, true);
-    amqp_put_string(w, a->key);
+    amqp_put_string(w, key);
     amqp_put_bool(w, told != TOLD_NOTHING);
-    if (to_shard) {
+    if (a) {
         amqp_put_bool(w, told == TOLD_FAR);
         amqp_put_int(w, (int32_t)a->treatment);
     }
-    amqp_end(w, mark, to_shard ? 4 : 2);
+    amqp_end(w, mark, a ? 4 : 2);
 }
 
-static void send_tracking(struct router *r, struct router_link *tracking, const struct address *a,
-                          uint8_t told)
+static void send_tracking(struct router *r, struct router_link *tracking, struct str key,
+                          uint8_t told, const struct address *a)
 {
     struct amqp_writer w;
     struct arrival arrival = {.is_complete = true};
 
     amqp_writer_init(&w);
-    put_tracking(&w, a, told, tracking->conn->role == ROUTER_ROLE_SHARD);
+    put_tracking(&w, key, told, a);
     arrival.bytes = amqp_written(&w);
     forward_to_link(r, &arrival, tracking);
     amqp_writer_fini(&w);
@@ -222,7 +224,17 @@ static void track(struct router *r, struct address *a, struct router_link *produ
     if (told == producer->told)
         return;
     producer->told = told;
-    send_tracking(r, c->tracking, a, told);
+    send_tracking(r, c->tracking, a->key, told, is_shard ? a : NULL);
+}
+
+void edge_end_soon(struct router *r)
+{
+    list_for_each (node, &r->conns) {
+        const struct router_conn *c = list_entry(node, struct router_conn, on_router);
+
+        if (c->role == ROUTER_ROLE_EDGE && is_interior_side(c) && c->is_ours && c->tracking)
+            send_tracking(r, c->tracking, STR(KEY_ENDS), TOLD_NEAR, NULL);
+    }
 }
 
 // An address changed: every edge router that sends to it hears whether somebody is there.
@@ -347,12 +359,14 @@ static void activate(struct router_conn *c)
 
 static bool is_newer(const struct router_conn *a, const struct router_conn *b)
 {
-    return a->name && b->name && strcmp(a->name, b->name) == 0 && a->tls_ordinal > b->tls_ordinal;
+    return a->name && b->name && strcmp(a->name, b->name) == 0 &&
+           (a->tls_ordinal > b->tls_ordinal || (b->is_ending && !a->is_ending));
 }
 
-// The same connector has come up with a newer certificate. What comes down comes on the new
-// connection from now on; what goes up does, for each address, once the interior has told there
-// that somebody is elsewhere. What is under way goes to its end on the old one.
+// The same connector has come up with a newer certificate, or at another router than one that ends.
+// What comes down comes on the new connection from now on; what goes up does, for each address,
+// once the interior has told there that somebody is elsewhere. What is under way goes to its end on
+// the old one.
 static void take_over(struct router_conn *c)
 {
     struct router *r = c->router;
@@ -525,7 +539,7 @@ static void tracked(struct router *r, const struct amqp_val *body)
 }
 
 // "M<address>" and whether somebody is there: the proxy towards the interior becomes, or stops
-// being, a consumer of that address here.
+// being, a consumer of that address here. Or that the interior router ends.
 void edge_tracked(struct router_link *l, struct str bytes)
 {
     struct router *r = l->conn->router;
@@ -545,6 +559,9 @@ void edge_tracked(struct router_link *l, struct str bytes)
     at = amqp_reader_of(value.whole);
     if (amqp_val_read(&at, 100, &body) < 0)
         return;
-    tracked(r, body);
+    if (l->conn->is_ours && str_is(amqp_val_str(amqp_val_at(body, 0)), KEY_ENDS))
+        conn_ends(l->conn);
+    else
+        tracked(r, body);
     amqp_val_free(body);
 }

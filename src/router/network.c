@@ -675,10 +675,8 @@ static void neighbour_ends(struct router *r, uint32_t link)
 {
     struct neighbour *n = link < r->neighbour_count ? r->neighbours[link] : NULL;
 
-    if (!n || n->conn->is_server)
-        return;
-    n->conn->is_ending = true;
-    event_add(r, ROUTER_EV_ENDING, n->conn, "%s", n->conn->container);
+    if (n && !n->conn->is_server)
+        conn_ends(n->conn);
 }
 
 static void routing_event(struct router *r, const struct routing_event *ev)

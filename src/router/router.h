@@ -171,8 +171,8 @@ void router_conn_close(struct router_conn *c, const char *condition, const char 
 void *router_conn_user_data(const struct router_conn *c);
 // Drops what came by the listener or connector `name` with a certificate of an older generation.
 void router_drop_older(struct router *r, const char *name, uint64_t tls_ordinal);
-// This router ends soon: neighbours of ours are told, and those that dialled it dial anew, to have
-// another way by then (ROUTER_EV_ENDING there).
+// This router ends soon: neighbours and edge routers of ours are told, and those that dialled it
+// dial anew, to have another way by then (ROUTER_EV_ENDING there).
 void router_end_soon(struct router *r, struct mono now);
 // A connection of the connector `name` leads to a router, and what that one tells of the network
 // has been heard: consumers elsewhere are known here.
