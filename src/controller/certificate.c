@@ -176,6 +176,57 @@ static const json_t *secret_of(const struct planning *p, const char *profile)
     return secret;
 }
 
+static void note_time(struct planning *p, int64_t at)
+{
+    if (at < p->out->next_at)
+        p->out->next_at = at;
+}
+
+// What no router can make a profile of; *ends_at: when the certificate does.
+static bool has_flaw(const struct texts *t, int64_t now, int64_t *ends_at, struct why *why)
+{
+    struct pki_info info = {.not_after = INT64_MAX};
+    char text[SITE_TIME_MAX];
+    int err = 0;
+
+    if (t->ca && t->ca[0] && (err = pki_inspect(str_of(t->ca), &info, why)) < 0)
+        why_prefix(why, "ca.crt");
+    pki_info_fini(&info);
+    info = (struct pki_info){.not_after = INT64_MAX};
+    if (!err && t->cert && t->cert[0] && (err = pki_inspect(str_of(t->cert), &info, why)) < 0)
+        why_prefix(why, "tls.crt");
+    *ends_at = info.not_after;
+    if (!err && info.not_after <= now) {
+        site_time_text(info.not_after, text);
+        why_set(why, "tls.crt: the certificate has expired on %s", text);
+        err = ERR_INVALID;
+    }
+    if (!err && t->cert && t->cert[0] && t->key && t->key[0] &&
+        (err = pki_check_key(str_of(t->cert), str_of(t->key), why)) < 0)
+        why_prefix(why, "tls.key");
+    pki_info_fini(&info);
+    return err < 0;
+}
+
+// A Secret is used as it is, but what is wrong with its content is told.
+static void note_flaw(struct planning *p, const json_t *secret)
+{
+    struct texts t = texts_of(secret);
+    char *key = site_key("Secret", site_text(secret, "metadata.name"));
+    struct why why = {""};
+    int64_t ends_at;
+
+    if (!has_flaw(&t, p->f->now, &ends_at, &why))
+        note_time(p, ends_at);
+    else if (!json_object_get(p->out->issues, site_text(secret, "metadata.name")))
+        json_object_set_new(p->out->notes, key,
+                            json_pack("{s:o, s:s, s:s, s:s}", "object", plan_identity(secret),
+                                      "type", "Warning", "reason", "NotUsable", "message",
+                                      why.text));
+    free(key);
+    texts_fini(&t);
+}
+
 // {secret: [{"profileName", "ordinal", "digest"}]} of profiles that are configured.
 void secret_contexts(struct planning *p)
 {
@@ -199,6 +250,7 @@ void secret_contexts(struct planning *p)
         if (!list) {
             list = json_array();
             json_object_set_new(lists, name, list);
+            note_flaw(p, secret);
         }
         digest_of(json_object_get(secret, "data"), digest);
         json_array_append_new(list, json_pack("{s:s, s:I, s:s}", "profileName", profile, "ordinal",
@@ -444,12 +496,6 @@ static void put_issue(struct planning *p, const json_t *entry, const json_t *see
     json_object_set_new(issue, "profiles", next_ordinals(p, seen, name));
     json_object_set_new(issue, "secret", secret_shell(p, entry, certificate));
     json_object_set_new(p->out->issues, name, issue);
-}
-
-static void note_time(struct planning *p, int64_t at)
-{
-    if (at < p->out->next_at)
-        p->out->next_at = at;
 }
 
 static void tell_error(struct planning *p, const char *name, const char *words)

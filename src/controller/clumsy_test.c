@@ -2,6 +2,13 @@
 // Resources as they are written in haste: what cannot be is told, and harms nothing else.
 #include "controller/rig_test.h"
 
+#define CHECK_HAS(text, part)                                                                      \
+    do {                                                                                           \
+        const char *whole_ = (text);                                                               \
+        if (!strstr(whole_, part))                                                                 \
+            fail_msg("\"%s\" is not in \"%s\"", part, whole_);                                     \
+    } while (0)
+
 static void put_site(struct cluster *c, const char *spec)
 {
     cluster_init(c);
@@ -140,9 +147,62 @@ TEST(what_may_not_be_changed_says_so_itself)
     cluster_fini(&c);
 }
 
+static const char *note_of(const struct cluster *c, const char *key)
+{
+    return site_text(json_object_get(c->plan.notes, key), "message");
+}
+
+// A Secret "mine" whose texts are those of others.
+static void put_secret(struct cluster *c, json_t *take_ca, json_t *take_cert, json_t *take_key)
+{
+    if (cluster_get(c, "Secret/mine"))
+        cluster_remove(c, "Secret/mine");
+    cluster_add(c,
+                json_pack("{s:s, s:s, s:s, s:{s:s}, s:{s:o, s:o, s:o}}", "apiVersion", "v1", "kind",
+                          "Secret", "type", "kubernetes.io/tls", "metadata", "name", "mine", "data",
+                          "ca.crt", take_ca, "tls.crt", take_cert, "tls.key", take_key));
+    cluster_settle(c);
+}
+
+static json_t *text_of(const struct cluster *c, const char *secret, const char *name)
+{
+    return json_incref(json_object_get(json_object_get(cluster_get(c, secret), "data"), name));
+}
+
+TEST(what_is_wrong_with_the_content_of_a_secret_is_told)
+{
+    static const char OWN[] = "Secret/skupper-local-server", CA[] = "Secret/skupper-site-ca";
+    struct cluster c;
+
+    put_site(&c, "{}");
+    cluster_put(&c, "Listener", "db",
+                "{'routingKey': 'x', 'host': 'db', 'port': 1, 'tlsCredentials': 'mine'}");
+    cluster_settle(&c);
+    put_secret(&c, json_string("eA=="), text_of(&c, OWN, "tls.crt"), text_of(&c, OWN, "tls.key"));
+    CHECK_HAS(note_of(&c, "Secret/mine"), "ca.crt: ");
+    put_secret(&c, text_of(&c, OWN, "ca.crt"), json_string("eA=="), text_of(&c, OWN, "tls.key"));
+    CHECK_HAS(note_of(&c, "Secret/mine"), "tls.crt: ");
+    put_secret(&c, text_of(&c, OWN, "ca.crt"), text_of(&c, OWN, "tls.crt"),
+               text_of(&c, CA, "tls.key"));
+    CHECK_HAS(note_of(&c, "Secret/mine"), "tls.key: ");
+    put_secret(&c, text_of(&c, OWN, "ca.crt"), text_of(&c, OWN, "tls.crt"),
+               text_of(&c, OWN, "tls.key"));
+    CHECK_JSON(c.plan.notes, "{}");
+    // It is looked at again when it ends; the site's own are made anew before that.
+    while (!json_object_get(c.plan.notes, "Secret/mine") && c.plan.next_at != INT64_MAX) {
+        c.now = c.plan.next_at;
+        cluster_settle(&c);
+    }
+    CHECK_HAS(note_of(&c, "Secret/mine"), "tls.crt: the certificate has expired on ");
+    CHECK_EQ(json_object_size(c.plan.notes), 1);
+    CHECK_STATUS(&c, "Listener/db", "Configured", "True Ready OK");
+    cluster_fini(&c);
+}
+
 TEST_MAIN(CASE(the_site_that_has_the_router_keeps_it),
           CASE(what_is_refused_stays_wanted_and_the_rest_at_rest),
           CASE(a_port_has_a_name_whatever_its_listener_is_called),
           CASE(a_listener_cannot_have_the_name_of_a_service_of_the_site),
           CASE(access_that_cannot_be_made_is_no_access_that_is_ready),
-          CASE(what_may_not_be_changed_says_so_itself))
+          CASE(what_may_not_be_changed_says_so_itself),
+          CASE(what_is_wrong_with_the_content_of_a_secret_is_told))

@@ -516,6 +516,13 @@ static void issue(struct space *s, const json_t *wish)
     free(key);
 }
 
+static const char *reason_words(const char *reason)
+{
+    return strcmp(reason, "NotUsed") == 0     ? "not used"
+           : strcmp(reason, "NotUsable") == 0 ? "not usable"
+                                              : "not exposed";
+}
+
 // What is wrong with objects that have no status of ours: each once.
 static void tell_notes(struct space *s, const json_t *notes, bool tells_events)
 {
@@ -529,8 +536,7 @@ static void tell_notes(struct space *s, const json_t *notes, bool tells_events)
         if (strcmp(site_text(json_object_get(s->noted, key), "message"), words) == 0)
             continue;
         log_write(LOG_AGENT, LOG_WARNING, "%s namespace=%s %s: %s",
-                  strcmp(site_text(note, "reason"), "NotUsed") == 0 ? "not used" : "not exposed",
-                  s->ns, key, words);
+                  reason_words(site_text(note, "reason")), s->ns, key, words);
         if (tells_events)
             tell_event(s, note);
     }
