@@ -239,18 +239,42 @@ static int serve(struct claims *cl, struct why *why)
                       : host_grants_new(cl->c->loop, &opts, &cl->server, why);
 }
 
+// With a new certificate, or again after it could not listen.
+static void serve_now(struct claims *cl)
+{
+    struct why why = {""};
+    bool is_good = serve(cl, &why) == 0, is_new = server_files_went(&cl->files, why.text);
+
+    if (is_good)
+        log_write(LOG_AGENT, LOG_INFO, "claims are redeemed at port %d",
+                  host_grants_port(cl->server));
+    else if (is_new)
+        log_write(LOG_AGENT, LOG_ERROR, "claims %s: %s",
+                  cl->server ? "are redeemed with the old certificate"
+                             : "cannot be redeemed, and it is tried again",
+                  why.text);
+    if (is_good || is_new) // each plan leads here again
+        spaces_mark(cl->c);
+}
+
 // From the moment on at which there is a certificate it listens; without a site it knows no claim.
 static void refresh(struct claims *cl)
 {
     json_t *secret = cl->token ? claims_secret(cl->c, CLAIMS_SERVER) : NULL;
     struct why why = {""};
 
-    if (secret && server_files_take(&cl->files, secret, &why) && serve(cl, &why) == 0)
-        log_write(LOG_AGENT, LOG_INFO, "claims are redeemed at port %d",
-                  host_grants_port(cl->server));
+    if (secret &&
+        (server_files_take(&cl->files, secret, &why) || (!cl->server && cl->files.content[0])))
+        serve_now(cl);
     if (why.text[0])
         log_write(LOG_AGENT, LOG_ERROR, "claims cannot be redeemed: %s", why.text);
     json_decref(secret);
+}
+
+static void again(void *user, struct mono now)
+{
+    (void)now;
+    refresh(user);
 }
 
 // ------------------------------------------------------------------------------------------- door
@@ -275,6 +299,11 @@ void claims_look(struct claims *cl, const json_t *token)
     look(cl);
 }
 
+const char *claims_trouble(const struct claims *cl)
+{
+    return cl && !cl->server ? cl->files.trouble : NULL;
+}
+
 bool claims_event(struct claims *cl, const struct kube_event *ev)
 {
     if (!cl || !cl->watch || ev->watch != cl->watch)
@@ -289,7 +318,7 @@ bool claims_event(struct claims *cl, const struct kube_event *ev)
 int claims_new(struct controller *c, struct claims **out, struct why *why)
 {
     struct claims *cl = xcalloc(1, sizeof(*cl));
-    int err = server_files_init(&cl->files, why);
+    int err = server_files_init(&cl->files, c->loop, again, cl, why);
 
     cl->c = c;
     cl->claiming = claiming_new(c);

@@ -78,6 +78,7 @@ struct plan_facts {
     size_t other_count;
     // As in site_facts, by the name of the resource.
     const json_t *grants, *tokens;
+    const char *claims_trouble; // why no claim is redeemed; "": it only takes time; NULL: they are
     // What the API server said to an operation on an object: {"Service/db": "words"}.
     const json_t *refused;
 };

@@ -92,6 +92,8 @@ static json_t *fact_of(struct grants *g, const json_t *resource)
         fact = site_grant_status(&grant, url, g->files.ca);
         site_grant_fini(&grant);
     }
+    if (g->files.trouble[0])
+        json_object_set_new(fact, "trouble", json_string(g->files.trouble));
     free(url);
     json_decref(kept);
     json_decref(first);
@@ -342,6 +344,23 @@ static int serve(struct grants *g, struct why *why)
                      : host_grants_new(g->c->loop, &opts, &g->server, why);
 }
 
+// With a new certificate, or again after it could not listen.
+static void serve_at(struct grants *g, const char *place)
+{
+    struct why why = {""};
+    bool is_good = serve(g, &why) == 0, is_new = server_files_went(&g->files, why.text);
+
+    if (is_good)
+        log_write(LOG_AGENT, LOG_INFO, "tokens are redeemed at https://%s", place);
+    else if (is_new)
+        log_write(LOG_AGENT, LOG_ERROR, "tokens %s: %s",
+                  g->server ? "are redeemed with the old certificate"
+                            : "cannot be redeemed, and it is tried again",
+                  why.text);
+    if (is_good || is_new)
+        spaces_mark(g->c);
+}
+
 void grants_refresh(struct grants *g)
 {
     json_t *secret;
@@ -354,11 +373,9 @@ void grants_refresh(struct grants *g)
         exposing_look(g->exposing);
     secret = own_object(g, "Secret", g->c->opts.grant_credentials);
     place = find_place(g);
-    if (place[0] && secret && server_files_take(&g->files, secret, &why)) {
-        if (serve(g, &why) == 0)
-            log_write(LOG_AGENT, LOG_INFO, "tokens are redeemed at https://%s", place);
-        spaces_mark(g->c);
-    }
+    if (place[0] && secret &&
+        (server_files_take(&g->files, secret, &why) || (!g->server && g->files.content[0])))
+        serve_at(g, place);
     if (why.text[0])
         log_write(LOG_AGENT, LOG_ERROR, "tokens cannot be redeemed: %s", why.text);
     if (g->server && strcmp(place, g->place) != 0) {
@@ -369,6 +386,12 @@ void grants_refresh(struct grants *g)
     }
     free(place);
     json_decref(secret);
+}
+
+static void again(void *user, struct mono now)
+{
+    (void)now;
+    grants_refresh(user);
 }
 
 bool grants_is_about(const struct grants *g, const json_t *object)
@@ -387,7 +410,7 @@ int grants_new(struct controller *c, struct grants **out, struct why *why)
     *g = (struct grants){.c = c, .place = xstrdup(""), .fresh = json_object()};
     if (c->opts.exposes_grants && !c->opts.grant_base_url[0])
         g->exposing = exposing_new(c);
-    if (server_files_init(&g->files, why) < 0) {
+    if (server_files_init(&g->files, c->loop, again, g, why) < 0) {
         grants_free(g);
         return ERR_IO;
     }

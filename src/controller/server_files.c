@@ -12,12 +12,19 @@
 #include "controller/shell.h"
 #include "pki/pki.h"
 
-int server_files_init(struct server_files *f, struct why *why)
+// The port is a fixed one, to which Services lead: who has it must let go of it.
+enum { AGAIN_MS = 2000 };
+
+int server_files_init(struct server_files *f, struct net_loop *l,
+                      void (*again)(void *user, struct mono now), void *user, struct why *why)
 {
     *f = (struct server_files){.cert = memfd_create("tls.crt", MFD_CLOEXEC),
                                .key = memfd_create("tls.key", MFD_CLOEXEC),
                                .ca = xstrdup(""),
-                               .content = xstrdup("")};
+                               .content = xstrdup(""),
+                               .trouble = xstrdup(""),
+                               .loop = l,
+                               .again = {.fire = again, .user = user}};
     if (f->cert < 0 || f->key < 0) {
         why_set(why, "certificate of the server of tokens: %s", strerror(errno));
         return ERR_IO;
@@ -37,6 +44,8 @@ void server_files_fini(struct server_files *f)
         close(f->key);
     free(f->ca);
     free(f->content);
+    free(f->trouble);
+    net_timer_cancel(f->loop, &f->again);
     *f = (struct server_files){0};
 }
 
@@ -70,5 +79,18 @@ bool server_files_take(struct server_files *f, const json_t *secret, struct why 
     free(cert);
     pki_wipe(key);
     free(ca);
+    return is_new;
+}
+
+bool server_files_went(struct server_files *f, const char *words)
+{
+    bool is_new = strcmp(words, f->trouble) != 0;
+
+    if (is_new) {
+        free(f->trouble);
+        f->trouble = xstrdup(words);
+    }
+    if (words[0])
+        net_timer_set(f->loop, &f->again, mono_add_ms(net_loop_now(f->loop), AGAIN_MS));
     return is_new;
 }

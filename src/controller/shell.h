@@ -118,12 +118,19 @@ struct server_files {
     int cert, key;
     char cert_file[32], key_file[32]; // their names
     char *ca;                         // of the certificate, PEM
-    char *content;                    // digest of what the files have
+    char *content;                    // digest of what the files have; "": nothing yet
+    char *trouble;                    // why the server does not listen; "": it does, or will
+    struct net_loop *loop;
+    struct net_timer again;
 };
-int server_files_init(struct server_files *f, struct why *why); // fini also when it fails
+// `again` is called some time after each trouble. ERR_IO; fini also when it fails.
+int server_files_init(struct server_files *f, struct net_loop *l,
+                      void (*again)(void *user, struct mono now), void *user, struct why *why);
 void server_files_fini(struct server_files *f);
 // Takes the texts of a Secret. True: they are new.
 bool server_files_take(struct server_files *f, const json_t *secret, struct why *why);
+// How it went to listen or to show them; "": well. True: something else than before.
+bool server_files_went(struct server_files *f, const char *words);
 
 // grants.c: the server that redeems tokens of AccessGrants
 struct grants;
@@ -163,6 +170,8 @@ int claims_new(struct controller *c, struct claims **out, struct why *why);
 void claims_free(struct claims *cl); // NULL is fine
 // After each plan: plan.token.
 void claims_look(struct claims *cl, const json_t *token);
+// As plan_facts.claims_trouble. NULL is fine.
+const char *claims_trouble(const struct claims *cl);
 bool claims_event(struct claims *cl, const struct kube_event *ev); // true: it was about them
 // The answer to one of CALL_CLAIM_….
 void claims_answer(struct claims *cl, const struct call *call, const struct kube_answer *answer);

@@ -271,34 +271,45 @@ static char *find_claims(const struct planning *p)
                    : xstrdup("");
 }
 
-// Why nobody will ever redeem one here; NULL: it only takes time.
-static const char *why_no_claims(const struct planning *p)
+// Why nobody redeems one here as things are; NULL: it only takes time. The caller frees.
+static char *why_no_claims(const struct planning *p)
 {
     char *key = site_key("SecuredAccess", CLAIMS);
     bool has_access = json_object_get(p->made, key) || claims_place(p)[0];
+    const char *trouble = p->f->claims_trouble;
 
     free(key);
     if (json_is_true(site_get(p->site, "spec.edge")))
-        return "Edge sites cannot accept incoming links from remote sites";
-    return has_access ? NULL
-                      : "claims are not redeemed: the controller is no pod of this namespace, and "
-                        "was not told where it is reached (-claims-base-url)";
+        return xstrdup("Edge sites cannot accept incoming links from remote sites");
+    if (!has_access)
+        return xstrdup("claims are not redeemed: the controller is no pod of this namespace, and "
+                       "was not told where it is reached (-claims-base-url)");
+    return trouble && trouble[0]
+               ? str_fmt("claims are not redeemed, and it is tried again: %s", trouble)
+               : NULL;
+}
+
+static bool is_served(const struct planning *p)
+{
+    const json_t *server = plan_seen(p, "Secret", CLAIMS_SERVER);
+
+    return !p->f->claims_trouble && value_of(json_object_get(server, "data"), "tls.key")[0];
 }
 
 // A record says where it is redeemed when that is so.
 static void tell_claim(struct planning *p, const json_t *record, const char *place)
 {
-    const char *name = site_text(record, "metadata.name"), *why = why_no_claims(p);
-    const json_t *server = plan_seen(p, "Secret", CLAIMS_SERVER);
+    const char *name = site_text(record, "metadata.name");
     char *key = site_key("Secret", name), *url = str_fmt("https://%s/%s", place, name);
+    char *why = why_no_claims(p);
 
     if (why && !json_object_get(p->wrong, key))
         json_object_set_new(p->wrong, key, json_string(why));
-    else if (place[0] && json_object_get(p->out->token, "inter-router-host") &&
-             value_of(json_object_get(server, "data"), "tls.key")[0] &&
+    else if (place[0] && json_object_get(p->out->token, "inter-router-host") && is_served(p) &&
              strcmp(annotation(record, URL), url) != 0)
         json_object_set_new(p->patches, key,
                             json_pack("{s:{s:{s:s}}}", "metadata", "annotations", URL, url));
+    free(why);
     free(url);
     free(key);
 }

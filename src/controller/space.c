@@ -739,6 +739,7 @@ static void plan(void *user, struct mono now)
                                          .other_count = json_array_size(others),
                                          .grants = grants,
                                          .tokens = tokens,
+                                         .claims_trouble = claims_trouble(s->c->claims),
                                          .refused = s->refused},
                     &p);
     s->c->counters.plans++;

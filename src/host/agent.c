@@ -525,7 +525,8 @@ static int begin(struct agent *a, struct why *why)
     if (!err)
         err = net_loop_new(&hooks, SCRATCH, &a->loop);
     if (!err)
-        err = granting_new(a->loop, &a->paths, &a->render.memory, &a->granting, why);
+        err = granting_new(a->loop, &a->paths, &a->render.memory, router_changed, a, &a->granting,
+                           why);
     if (err < 0)
         return err;
     a->redeeming = redeeming_new(a->loop, &a->paths, &a->render.memory, router_changed, a);

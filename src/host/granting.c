@@ -12,7 +12,7 @@
 #define SERVER "skupper-grant-server"
 #define SERVER_CA SERVER "-ca"
 #define PORT_KEY SERVER "/https"
-enum { FIRST_PORT = 9090, PORT_TRIES = 8 };
+enum { FIRST_PORT = 9090, PORT_TRIES = 8, AGAIN_MS = 2000 };
 
 struct granting {
     struct net_loop *loop;
@@ -22,8 +22,11 @@ struct granting {
     struct host_grants *server; // NULL: nobody is served yet
     json_t *endpoints;
     char *issuer;
-    char *problem; // why it is not served
+    char *trouble; // why nobody is served, though it is wanted; ""
     bool is_wanted;
+    void (*changed)(void *user);
+    void *user;
+    struct net_timer again;
 };
 
 static char *certificate_file(const struct granting *g, const char *file)
@@ -76,15 +79,29 @@ static int give(void *user, size_t index, const char *name, const char *subject,
     return err;
 }
 
+static void fire(void *user, struct mono now)
+{
+    struct granting *g = user;
+
+    (void)now;
+    g->changed(g->user);
+}
+
 int granting_new(struct net_loop *loop, const struct host_paths *paths, struct memory *m,
-                 struct granting **out, struct why *why)
+                 void (*changed)(void *user), void *user, struct granting **out, struct why *why)
 {
     struct granting *g = xcalloc(1, sizeof(*g));
     char *directory = host_path(paths, "runtime/grants");
     int err = host_make_directory(directory, why);
 
-    *g = (struct granting){
-        .loop = loop, .paths = paths, .memory = m, .issuer = xstrdup(""), .problem = xstrdup("")};
+    *g = (struct granting){.loop = loop,
+                           .paths = paths,
+                           .memory = m,
+                           .issuer = xstrdup(""),
+                           .trouble = xstrdup(""),
+                           .changed = changed,
+                           .user = user,
+                           .again = {.fire = fire, .user = g}};
     if (!err)
         err = host_grant_store_open(directory, &g->store, why);
     free(directory);
@@ -104,7 +121,8 @@ void granting_free(struct granting *g)
     host_grant_store_free(g->store);
     json_decref(g->endpoints);
     free(g->issuer);
-    free(g->problem);
+    free(g->trouble);
+    net_timer_cancel(g->loop, &g->again);
     free(g);
 }
 
@@ -183,12 +201,29 @@ static int serve(struct granting *g, struct why *why)
     return err;
 }
 
+// Until it goes well it is tried again, and the grants say why.
+static void serve_or_tell(struct granting *g)
+{
+    struct why why = {""};
+    bool is_new;
+
+    if (serve(g, &why) == 0)
+        why = (struct why){""};
+    else
+        net_timer_set(g->loop, &g->again, mono_add_ms(net_loop_now(g->loop), AGAIN_MS));
+    is_new = strcmp(g->trouble, why.text) != 0;
+    if (is_new && why.text[0])
+        log_write(LOG_AGENT, LOG_ERROR, "grants are not served, and it is tried again: %s",
+                  why.text);
+    free(g->trouble);
+    g->trouble = xstrdup(why.text);
+}
+
 bool granting_set(struct granting *g, const struct site_input *inputs, size_t count,
                   const struct granting_place *place, int64_t now)
 {
     json_t *list = resources_of(inputs, count);
     bool is_new = host_grant_store_set(g->store, list, now);
-    struct why why = {""};
 
     g->is_wanted = json_array_size(list) > 0 && json_array_size(place->endpoints) > 0;
     json_decref(list);
@@ -201,8 +236,7 @@ bool granting_set(struct granting *g, const struct site_input *inputs, size_t co
         g->server = NULL;
     }
     if (g->is_wanted && !g->server) {
-        if (serve(g, &why) < 0)
-            log_write(LOG_AGENT, LOG_ERROR, "grants are not served: %s", why.text);
+        serve_or_tell(g);
         is_new = true;
     }
     return is_new;
@@ -218,7 +252,8 @@ json_t *granting_facts(const struct granting *g)
     char *path = certificate_file(g, "ca.crt"), *ca = NULL, *server = NULL;
     const char *host = site_text(json_array_get(g->endpoints, 0), "host");
     size_t len = 0;
-    json_t *facts;
+    json_t *facts, *fact;
+    const char *name;
 
     if (host_read(path, &ca, &len, NULL) < 0)
         ca = xstrdup("");
@@ -226,6 +261,9 @@ json_t *granting_facts(const struct granting *g)
         server = strchr(host, ':') ? str_fmt("[%s]:%d", host, host_grants_port(g->server))
                                    : str_fmt("%s:%d", host, host_grants_port(g->server));
     facts = host_grant_store_facts(g->store, server ? server : "", ca);
+    if (g->is_wanted && !g->server && g->trouble[0])
+        json_object_foreach(facts, name, fact)
+            json_object_set_new(fact, "trouble", json_string(g->trouble));
     free(server);
     free(ca);
     free(path);

@@ -185,8 +185,9 @@ struct granting_place {
     const json_t *endpoints; // site_wanted.endpoints: what a link gets
     const char *issuer;      // the CA that signs for links
 };
+// `changed` is called when granting_set() is to try again what went wrong.
 int granting_new(struct net_loop *loop, const struct host_paths *paths, struct memory *m,
-                 struct granting **out, struct why *why);
+                 void (*changed)(void *user), void *user, struct granting **out, struct why *why);
 void granting_free(struct granting *g);
 // The certificates it needs, to be made with the others: appended to a list like
 // site_wanted.certificates. Nothing while there is no grant.

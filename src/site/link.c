@@ -254,6 +254,7 @@ void grant_apply(struct model *m, struct thing *t)
 {
     static const char *const kept[] = {"url", "ca", "code", "redemptions", "expirationTime", NULL};
     const json_t *fact = json_object_get(m->facts->grants, t->name);
+    const char *trouble = site_text(fact, "trouble");
 
     if (spec_int(t, "redemptionsAllowed", 0) < 1)
         json_object_set_new(t->spec, "redemptionsAllowed", json_integer(1));
@@ -273,7 +274,8 @@ void grant_apply(struct model *m, struct thing *t)
         cond_error(t, "Processed", "%s", site_text(fact, "error"));
     else
         cond_ready(t, "Processed");
-    cond_met(t, "Resolved", site_text(fact, "url")[0] && site_text(fact, "ca")[0], "Pending");
+    cond_met(t, "Resolved", site_text(fact, "url")[0] && site_text(fact, "ca")[0],
+             trouble[0] ? trouble : "Pending");
 }
 
 // What it gave belonged to a Site that is gone, or was told so before: it gives nothing again.

@@ -753,6 +753,9 @@ TEST(a_grant_tells_what_its_server_knows)
                "{'redemptionsAllowed': 1, 'expirationWindow': '15m'}");
     CHECK_JSON(d.wanted.ports, "[{'key': 'skupper-grant-server', 'from': 9090, 'host': ''}]");
     CHECK(desk_resource(&d, "Certificate/skupper-grant-server") != NULL);
+    desk_know(&d, "grants", "{'g': {'url': '', 'ca': 'pem', 'trouble': 'port 9090 is taken'}}");
+    desk_derive(&d);
+    CHECK_STATUS(&d, "AccessGrant/g", NULL, "Pending port 9090 is taken");
     desk_know(&d, "grants",
               "{'g': {'url': 'https://h:9090/u', 'ca': 'pem', 'code': 'c', 'redemptions': 1}}");
     desk_derive(&d);

@@ -192,8 +192,9 @@ struct site_facts {
     // What other sites share: [{"origin": site id, "version": "1.8.7", "since": seconds,
     // "services": […]}].
     const json_t *shared;
-    // {name: {"url","ca","code","redemptions","expirationTime"}} of AccessGrants, and
-    // {name: {"redeemed": true} or {"error": "words"}} of AccessTokens.
+    // {name: {"url","ca","code","redemptions","expirationTime"}} of AccessGrants, with "trouble"
+    // while it keeps them from being redeemed, or {"error": "words"}; {name: {"redeemed": true} or
+    // {"error": "words"}} of AccessTokens.
     const json_t *grants, *tokens;
     // What site_wanted.resources was before: creation times and times of transitions are kept.
     const json_t *previous;

@@ -99,9 +99,9 @@ def grant_credentials(cluster):
     return "tests-server"
 
 
-def serving(cluster, credentials):
+def serving(cluster, credentials, port=None):
     """A controller that redeems tokens."""
-    port = free_port()
+    port = port or free_port()
     return Controller(cluster, "-enable-grants", "-grant-server-base-url=127.0.0.1:%d" % port,
                       "-grant-server-port=%d" % port,
                       "-grant-server-tls-credentials=" + credentials)

@@ -5,6 +5,7 @@ import base64
 import concurrent.futures
 import http.client
 import json
+import socket
 import ssl
 import subprocess
 
@@ -255,6 +256,22 @@ def test_a_claim_of_its_own_is_not_redeemed(west):
         told = west.admin.await_object("secrets", "own", west.ns,
                                        lambda o: FAILED in notes_of(o), 120)
         assert "to self" in notes_of(told)[STATUS]
+
+
+def test_a_port_for_claims_that_is_taken_is_told_and_waited_for(west):
+    with socket.create_server(("0.0.0.0", 0)) as taken, west.redeeming(
+            taken.getsockname()[1]) as c:
+        west.begin("west")
+        made = west.admin.create("secrets", {
+            "metadata": {"name": "mine", "labels": {"skupper.io/type": "token-claim-record"}},
+            "data": {"password": encoded(PASSWORD)}}, west.ns)
+        event_of(west, made, "port %d: Address already in use" % taken.getsockname()[1])
+        assert c.text().count("claims cannot be redeemed") == 1
+        assert URL not in west.notes("mine")
+        taken.close()
+        told = west.admin.await_object("secrets", "mine", west.ns, lambda o: URL in notes_of(o),
+                                       120)
+        assert west.ask(notes_of(told)[URL])[0] == 200
 
 
 def test_who_cannot_be_reached_says_so(west):

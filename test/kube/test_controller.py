@@ -2,6 +2,7 @@
 """The controller: what a namespace's resources become, and how much is written for it."""
 
 import base64
+import socket
 import time
 import uuid
 
@@ -359,6 +360,27 @@ def test_a_token_replaces_nothing(home, grant_certificate):
         a.delete("secrets", "t", other.ns)
         other.await_condition("accesstokens", "t", "Redeemed", "True")
         assert a.get(kind("accessgrants"), "g", issuer.ns)["status"]["redemptions"] == 1
+
+
+def test_a_port_of_the_server_of_tokens_that_is_taken_is_told_and_waited_for(home,
+                                                                            grant_certificate):
+    issuer, other = Site(home, linkAccess="local"), Site(home)
+    a = home.admin
+    with socket.create_server(("0.0.0.0", 0)) as taken, serving(
+            home, grant_certificate, taken.getsockname()[1]) as c:
+        issuer.await_condition("sites", "west", "Resolved", "True")
+        issuer.create("accessgrants", "AccessGrant", "g", redemptionsAllowed=1)
+        told = issuer.await_condition("accessgrants", "g", "Resolved", "False")
+        message = control.condition(told, "Resolved")[2]
+        assert "port %d" % taken.getsockname()[1] in message and "in use" in message
+        settled(issuer, "meanwhile")
+        assert c.text().count("tokens cannot be redeemed") == 1
+        taken.close()
+        grant = a.await_object(kind("accessgrants"), "g", issuer.ns,
+                               control.is_so("Ready", "True"), 120)["status"]
+        other.create("accesstokens", "AccessToken", "t", url=grant["url"], code=grant["code"],
+                     ca=grant["ca"])
+        other.await_condition("accesstokens", "t", "Redeemed", "True")
 
 
 def test_a_redemption_that_is_slow_to_count_holds_up_nothing(standin, grant_certificate):

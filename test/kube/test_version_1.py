@@ -47,9 +47,9 @@ class Place:
         return Controller(self.cluster, "--namespace", self.ns, "--watch-namespace", self.ns,
                           *flags, kubeconfig=self.kubeconfig, name="me")
 
-    def redeeming(self):
+    def redeeming(self, port=None):
         """A controller that redeems claims on this machine."""
-        port = control.free_port()
+        port = port or control.free_port()
         return self.controller("-claims-base-url=127.0.0.1:%d" % port, "-claims-port=%d" % port)
 
     def site(self, **data):
