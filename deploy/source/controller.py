@@ -115,12 +115,13 @@ def _environment(values, for_cluster):
     return env
 
 
-def _deployment(values, for_cluster, has_grants=True):
+def _deployment(values, for_cluster, has_definitions=True):
     container = {
         "name": "controller",
         "image": values.controller_image,
         "command": ["/usr/bin/skupper", "controller"],
-        "args": ["-enable-grants", "-grant-server-autoconfigure"] if has_grants else [],
+        "args": ["-enable-grants", "-grant-server-autoconfigure"] if has_definitions else
+                ["-without-definitions"],
         "env": _environment(values, for_cluster),
         "ports": [{"name": "metrics", "containerPort": 9000}],
         "livenessProbe": Said({"httpGet": {"path": "/healthz", "port": "metrics"}},

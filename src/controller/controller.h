@@ -123,6 +123,7 @@ struct controller_opts {
     const char *kubeconfig, *context;    // NULL: as kubectl finds them, or the pod's
     const char *watch_ns;                // one namespace alone; NULL or "": all
     bool is_explicit;                    // acts only where the ConfigMap "skupper" says so
+    bool does_without_own;               // the kinds of skupper.io are not looked for
     // The server of AccessGrants: where it is reached ("host:port"; "": as its SecuredAccess says),
     // the port it listens on, and the Secret of its certificate.
     const char *grant_base_url, *grant_port, *grant_credentials;

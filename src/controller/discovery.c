@@ -217,11 +217,21 @@ bool discovery_event(struct controller *c, const struct kube_event *ev)
     return true;
 }
 
+// With the rights of version 1 none of ours may be seen, defined or not.
+static void do_without_own(struct controller *c)
+{
+    for (size_t i = 0; controller_kinds[i].api_version; i++)
+        c->denied[i] |= is_own(i);
+    c->knows_own = true;
+}
+
 void discovery_begin(struct controller *c)
 {
     struct kube_watch_opts opts = {
         .kind = kube_kind("apiextensions.k8s.io/v1", "CustomResourceDefinition"), .keep = keep};
 
+    if (c->opts.does_without_own)
+        do_without_own(c);
     c->look_timer = (struct net_timer){.fire = look, .user = c};
     c->definitions = kube_watch_new(c->kube, &opts);
     ask(c);

@@ -31,7 +31,7 @@ struct controller {
     struct kube_lease *lease;
     struct kube_watch *watches[KINDS_MAX]; // in the order of controller_kinds; NULL: not watched
     struct kube_watch *definitions;        // of resources; NULL: the right to see them is missing
-    bool denied[KINDS_MAX];                // kinds of others that may not be seen
+    bool denied[KINDS_MAX];                // kinds that are as if they were not there
     struct net_timer look_timer;
     struct list calls;          // without an answer
     size_t asked;               // APIs of which it is not known yet whether they are there

@@ -118,15 +118,18 @@ class Cluster:
         path.chmod(0o600)
         return str(path)
 
-    def clean_up(self):
+    def drop_namespaces(self):
         for name in reversed(self._namespaces):
             self.admin.request("DELETE", kubeapi.path_of("namespaces", None, name))
+        self._namespaces.clear()
+
+    def clean_up(self):
+        self.drop_namespaces()
         for resource, name in reversed(self._made):
             self.admin.request("DELETE", kubeapi.path_of(resource, None, name))
         # Whoever comes next may want one of that name: what is on its way out would be in theirs.
         for resource, name in self._made if self.is_real else ():
             self.admin.await_gone(resource, name, timeout=120)
-        self._namespaces.clear()
         self._made.clear()
 
     # ------------------------------------------------------------------- what the stand-in can do

@@ -206,15 +206,16 @@ def place(obj, namespace):
     return of, None if everywhere else obj["metadata"].get("namespace", namespace)
 
 
-def install(cluster, objects, namespace):
-    """As `kubectl apply --server-side -n NAMESPACE`; returns the versions of all objects, or, of
+def install(cluster, objects, namespace, user=None):
+    """As `kubectl apply --server-side -n NAMESPACE`, by somebody else than the administrator of the
+    cluster if `user` is given; returns the versions of all objects, or, of
     those whose status others write, the generations."""
     versions = {}
     for obj in objects:
         of, where = place(obj, namespace)
         if where is None and not cluster.admin.find(of, obj["metadata"]["name"]):
             cluster._made.append((of, obj["metadata"]["name"]))
-        done = cluster.admin.apply(of, obj, where, force="true")
+        done = (user or cluster.admin).apply(of, obj, where, force="true")
         meta = done["metadata"]
         versions[key(obj)] = meta.get("generation") or meta["resourceVersion"]
     return versions

@@ -23,15 +23,15 @@ HEALTH = [["router", {"id": "workload", "mode": "standalone"}],
 class Place:
     """A namespace with an installation in it."""
 
-    def __init__(self, cluster, name):
+    def __init__(self, cluster, name, profile="restricted", file="skupper-namespace-scope.yaml"):
         self.cluster, self.admin = cluster, cluster.admin
         self.ns = cluster.namespace(name)
         self.admin.patch("namespaces", self.ns, {"metadata": {"labels": {
-            "pod-security.kubernetes.io/enforce": "restricted"}}})
-        self.install()
+            "pod-security.kubernetes.io/enforce": profile}}})
+        self.install(file)
 
-    def install(self):
-        objects = test_deploy.documents("skupper-namespace-scope.yaml")
+    def install(self, file):
+        objects = test_deploy.documents(file)
         for container in (c for o in objects if o["kind"] == "Deployment"
                           for c in o["spec"]["template"]["spec"]["containers"]):
             container["image"] = IMAGE or container["image"]
@@ -39,7 +39,7 @@ class Place:
                 if variable["name"].endswith("_IMAGE") and IMAGE:
                     variable["value"] = IMAGE
             self.image = container["image"]
-        test_deploy.install(self.cluster, objects, self.ns)
+        test_deploy.install(self.cluster, objects, self.ns, self.admin)
 
     def create(self, plural, kind_name, name, **spec):
         return self.admin.create(kind(plural), resource(kind_name, name, **spec), self.ns)

@@ -4,6 +4,7 @@
 import json
 
 import pytest
+import yaml
 
 import control
 import foreign
@@ -26,10 +27,17 @@ UNSEEN = {
     "delete ingresses.networking.k8s.io"}
 
 
-def rules():
-    import yaml
+def installed(kind_name):
     return next(d for d in yaml.safe_load_all(FILE.read_text(encoding="utf-8"))
-                if d and d["kind"] == "Role")["rules"]
+                if d and d["kind"] == kind_name)
+
+
+def rules():
+    return installed("Role")["rules"]
+
+
+def arguments():
+    return installed("Deployment")["spec"]["template"]["spec"]["containers"][0]["args"]
 
 
 class Place:
@@ -45,7 +53,7 @@ class Place:
 
     def controller(self, *flags):
         return Controller(self.cluster, "--namespace", self.ns, "--watch-namespace", self.ns,
-                          *flags, kubeconfig=self.kubeconfig, name="me")
+                          *arguments(), *flags, kubeconfig=self.kubeconfig, name="me")
 
     def redeeming(self, port=None):
         """A controller that redeems claims on this machine."""
@@ -187,3 +195,12 @@ def test_options_that_are_not_used_are_told_once_as_events(cluster, place):
         cluster.admin.await_object("deployments", "skupper-router", quiet.ns, bool, 120)
         assert "not used namespace=%s ConfigMap/skupper-site console" % quiet.ns in other.text()
         assert not told(quiet.ns)
+
+
+def test_definitions_that_others_install_change_nothing(standin, place):
+    control.prepare(standin)
+    with place.controller() as c:
+        place.site(name="west", ingress="none")
+        standin.admin.create("deployments", workload("web", {PROXY: "tcp"}), place.ns)
+        standin.admin.await_object("services", "web", place.ns, bool, 120)
+        assert "skupper.io/v2alpha1" not in c.text()
