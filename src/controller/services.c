@@ -14,6 +14,7 @@
 
 #define MAP "skupper-services"
 static const char SYNC[] = "skupper.io/service-sync"; // of the Site: "false" is off
+static const char TTL[] = "skupper.io/service-sync-site-ttl";
 static const char NO_PODS[] = "No matches for selector";
 // Whatever users made is older, and so comes first where two want the same.
 static const char LATE[] = "9999-01-01T00:00:00Z";
@@ -461,11 +462,14 @@ static void put_entries(struct planning *p)
 {
     const json_t *seen = plan_seen(p, "ConfigMap", MAP);
     const char *sync = annotation(p->site, SYNC), *address;
+    const char *ttl = site_option(p, "service-sync-site-ttl");
     json_t *object = plan_object(p, "v1", "ConfigMap", MAP, p->site, NULL);
     json_t *data = json_object(), *d;
 
     json_object_set_new(object_annotations(object), SYNC,
                         json_string(str_is_nocase(str_of(sync), "false") ? "false" : "true"));
+    if (ttl[0] || annotation(seen, TTL)[0]) // "" is none: what others may have set is not removed
+        json_object_set_new(object_annotations(object), TTL, json_string(ttl));
 
     json_object_foreach(p->entries, address, d)
     {

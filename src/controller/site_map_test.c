@@ -368,7 +368,8 @@ TEST(no_option_is_passed_over_in_silence)
         {"prometheus-server-authentication", "basic", "no Prometheus is started here"},
         {"prometheus-server-user", "u", "no Prometheus is started here"},
         {"prometheus-server-pod-annotations", "a=b", "no Prometheus is started here"},
-        {"service-sync-site-ttl", "10m", "silent for 3 minutes"},
+        {"service-sync-site-ttl", "10", "it has to be a duration"},
+        {"service-sync-site-ttl", "59s", "it has to be a duration of a minute or more"},
         {"cluster-permissions", "true", "targets in other namespaces are refused"},
         {"create-network-policy", "true", "no NetworkPolicy is made"},
         {"router-disable-mutual-tls", "true", "has to show a certificate"},
@@ -407,6 +408,30 @@ TEST(no_option_is_passed_over_in_silence)
         free(note);
         free(map);
     }
+}
+
+TEST(the_map_of_services_says_how_long_a_site_may_be_silent)
+{
+    static const struct {
+        const char *map, *want;
+    } rows[] = {{"{'ingress': 'none', 'service-sync-site-ttl': '10m'}", "10m"},
+                {"{'ingress': 'none', 'service-sync-site-ttl': '1h'}", "1h"},
+                {"{'ingress': 'none'}", ""}};
+    struct cluster c;
+    const json_t *notes;
+    const char *ttl;
+
+    begin(&c, rows[0].map);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        json_object_set_new(cluster_get(&c, "ConfigMap/skupper-site"), "data",
+                            json_of(rows[i].map));
+        cluster_settle(&c);
+        notes = site_get(cluster_get(&c, "ConfigMap/skupper-services"), "metadata.annotations");
+        ttl = json_string_value(json_object_get(notes, "skupper.io/service-sync-site-ttl"));
+        CHECK_STR(str_of(ttl), rows[i].want);
+        CHECK_EQ(json_object_size(c.plan.notes), 0);
+    }
+    cluster_fini(&c);
 }
 
 // As `skupper init` of version 1 writes them all.
@@ -596,6 +621,7 @@ TEST_MAIN(CASE(a_map_becomes_a_site_without_any_resource),
           CASE(every_option_that_is_used_has_its_effect),
           CASE(ports_of_nodes_are_reached_where_the_map_says),
           CASE(frames_between_routers_are_as_large_as_the_map_says),
+          CASE(the_map_of_services_says_how_long_a_site_may_be_silent),
           CASE(no_option_is_passed_over_in_silence), CASE(options_that_ask_for_nothing_are_no_news),
           CASE(without_its_service_controller_a_site_neither_exposes_nor_shares),
           CASE(labels_and_annotations_of_the_map_are_everybodys),

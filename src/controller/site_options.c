@@ -14,7 +14,7 @@ static const char NO_PROMETHEUS[] = "no Prometheus is started here; the router's
 static const char OWN_CONTROLLER[] = "the controller is not made by the site: say it in its "
                                      "Deployment";
 
-enum form { TEXT, YES_NO, MODE, COUNT, USER, FRAME, FRAMES, LETTER };
+enum form { TEXT, YES_NO, MODE, COUNT, USER, FRAME, FRAMES, LETTER, SILENCE };
 
 static const struct option {
     const char *key; // "flow-collector*": all that begin so
@@ -58,7 +58,7 @@ static const struct option {
     {"service-sync", YES_NO, NULL, NULL},
     {"enable-skupper-events", YES_NO, NULL, NULL},
     {"annotation-separator", LETTER, NULL, NULL},
-    {"service-sync-site-ttl", TEXT, "a site that is silent for 3 minutes is forgotten", "3m"},
+    {"service-sync-site-ttl", SILENCE, NULL, NULL},
     {"cluster-permissions", TEXT,
      "targets in other namespaces are refused; an AttachedConnector of version 2 leads there",
      "false"},
@@ -102,6 +102,15 @@ static bool is_between(const char *text, int64_t min, int64_t max)
     return site_number(str_of(text), min, max, &n);
 }
 
+// From a minute to as many hours as the agent can count.
+static bool is_silence(const char *text)
+{
+    static const int64_t ns_per_minute = 60000000000;
+    int64_t ns;
+
+    return site_duration(str_of(text), &ns) && ns >= ns_per_minute && ns <= 60000 * ns_per_minute;
+}
+
 // What a value has to be; NULL: it is.
 static const char *fault_of(enum form form, const char *text)
 {
@@ -126,6 +135,8 @@ static const char *fault_of(enum form form, const char *text)
         return is_between(text, 1, INT32_MAX) ? NULL : "it has to be a number from 1 on";
     case LETTER:
         return strlen(text) == 1 ? NULL : "it has to be one character";
+    case SILENCE:
+        return is_silence(text) ? NULL : "it has to be a duration of a minute or more, like 10m";
     }
     return NULL;
 }

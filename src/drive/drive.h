@@ -107,6 +107,7 @@ void drive_sharing_opened(struct drive_sharing *s, struct client *c);
 void drive_sharing_closed(struct drive_sharing *s);
 // False: the event is somebody else's.
 bool drive_sharing_event(struct drive_sharing *s, const struct client_event *ev);
+void drive_sharing_set_ttl(struct drive_sharing *s, uint32_t ttl_ms); // as site_sync_set_ttl()
 // As site_sync_announce(); what cannot be told is in the log.
 void drive_sharing_announce(struct drive_sharing *s, const json_t *services);
 // As site_sync_shared(), site_sync_save() and site_sync_load().

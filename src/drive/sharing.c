@@ -235,6 +235,11 @@ bool drive_sharing_event(struct drive_sharing *s, const struct client_event *ev)
     return true;
 }
 
+void drive_sharing_set_ttl(struct drive_sharing *s, uint32_t ttl_ms)
+{
+    site_sync_set_ttl(s->sync, ttl_ms);
+}
+
 void drive_sharing_announce(struct drive_sharing *s, const json_t *services)
 {
     struct why why = {""};

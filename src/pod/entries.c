@@ -10,7 +10,7 @@
 #include "site/site.h"
 
 static const char VERSIONS[] = "internal.skupper.io/versions";
-static const char SYNC[] = "skupper.io/service-sync";
+static const char SYNC[] = "skupper.io/service-sync", TTL[] = "skupper.io/service-sync-site-ttl";
 
 static const json_t *data_of(const json_t *map)
 {
@@ -47,6 +47,15 @@ static bool is_local(const json_t *definition)
 bool entries_are_shared(const json_t *map)
 {
     return map && strcmp(note(map, SYNC), "false") != 0;
+}
+
+uint32_t entries_ttl_ms(const json_t *map)
+{
+    int64_t ns = 0;
+
+    if (!site_duration(str_of(note(map, TTL)), &ns) || ns <= 0 || ns / NS_PER_MS > UINT32_MAX)
+        return 0;
+    return (uint32_t)(ns / NS_PER_MS);
 }
 
 json_t *entries_local(const json_t *map)

@@ -102,6 +102,22 @@ TEST(sharing_is_switched_by_an_annotation_of_the_map)
     }
 }
 
+TEST(how_long_a_site_may_be_silent_is_an_annotation_too)
+{
+    static const struct {
+        const char *value;
+        uint32_t want;
+    } rows[] = {{"10m", 600000}, {"1m30s", 90000}, {"", 0}, {"soon", 0}, {"-1m", 0}, {"9000h", 0}};
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        json_t *map = json_pack("{s:{s:{s:s}}}", "metadata", "annotations",
+                                "skupper.io/service-sync-site-ttl", rows[i].value);
+
+        CHECK_EQ_FOR(rows[i].value, entries_ttl_ms(map), rows[i].want);
+        json_decref(map);
+    }
+}
+
 TEST(what_others_announce_is_written_and_taken_away)
 {
     static const struct {
@@ -169,5 +185,6 @@ TEST(the_releases_of_other_sites_stand_beside)
 
 TEST_MAIN(CASE(what_this_site_defines_is_announced),
           CASE(sharing_is_switched_by_an_annotation_of_the_map),
+          CASE(how_long_a_site_may_be_silent_is_an_annotation_too),
           CASE(what_others_announce_is_written_and_taken_away),
           CASE(the_releases_of_other_sites_stand_beside))

@@ -116,6 +116,8 @@ extern const char *const source_pod_keep[];
 // Services that sites tell each other of, and the ConfigMap skupper-services.
 // What it says, in entries.c, pure: `map` is the ConfigMap, NULL when there is none.
 bool entries_are_shared(const json_t *map);
+// How long a site may be silent; 0: it does not say, or nothing that makes sense.
+uint32_t entries_ttl_ms(const json_t *map);
 // The definitions of this site, as site_sync_announce() wants them; the caller's.
 json_t *entries_local(const json_t *map);
 // Those of other sites, as site_sync_load() wants them; the caller's.

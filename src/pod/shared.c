@@ -117,6 +117,7 @@ static void look(struct shared *s)
         s->is_on = false;
         drive_sharing_announce(s->exchange, NULL);
     } else {
+        drive_sharing_set_ttl(s->exchange, entries_ttl_ms(map));
         // What the former leader wrote down is not lost because nobody has repeated it yet.
         saved = s->is_on ? NULL : entries_saved(map);
         if (saved)

@@ -461,13 +461,15 @@ enum {
 struct site_sync;
 
 struct site_sync_opts {
-    const char *site_id;                  // ours; what comes from it is passed over
-    const char *version;                  // of this product, told to others
-    uint32_t resend_ms, ttl_ms, check_ms; // 0: as above
+    const char *site_id;          // ours; what comes from it is passed over
+    const char *version;          // of this product, told to others
+    uint32_t resend_ms, check_ms; // 0: as above
 };
 // All strings are copied.
 struct site_sync *site_sync_new(const struct site_sync_opts *opts, struct mono now);
 void site_sync_free(struct site_sync *s);
+// How long a site may be silent until what it offers is forgotten; 0: as above.
+void site_sync_set_ttl(struct site_sync *s, uint32_t ttl_ms);
 
 // What this site offers, as site_wanted.announce has it: an array of services; what differs from
 // before is sent at once. JSON null or NULL: sharing is off; others are told an empty list if they

@@ -25,7 +25,7 @@ struct site_sync *site_sync_new(const struct site_sync_opts *o, struct mono now)
     s->site_id = xstrdup(o->site_id);
     s->version = xstrdup(o->version ? o->version : "");
     s->resend_ms = o->resend_ms ? o->resend_ms : SITE_SYNC_RESEND_MS;
-    s->ttl_ms = o->ttl_ms ? o->ttl_ms : SITE_SYNC_TTL_MS;
+    s->ttl_ms = SITE_SYNC_TTL_MS;
     s->check_ms = o->check_ms ? o->check_ms : SITE_SYNC_CHECK_MS;
     s->resend_at = MONO_NEVER;
     s->check_at = mono_add_ms(now, s->check_ms);
@@ -33,6 +33,11 @@ struct site_sync *site_sync_new(const struct site_sync_opts *o, struct mono now)
     map_init(&s->names);
     list_init(&s->changed);
     return s;
+}
+
+void site_sync_set_ttl(struct site_sync *s, uint32_t ttl_ms)
+{
+    s->ttl_ms = ttl_ms ? ttl_ms : SITE_SYNC_TTL_MS;
 }
 
 // ------------------------------------------------------------------------------------------ names

@@ -536,10 +536,11 @@ TEST(any_message_keeps_a_site_alive)
 
 TEST(times_can_be_set)
 {
-    struct site_sync_opts o = {
-        .site_id = "me", .version = "1", .resend_ms = 100, .ttl_ms = 1000, .check_ms = 500};
+    struct site_sync_opts o = {.site_id = "me", .version = "1", .resend_ms = 100, .check_ms = 500};
     struct site_sync *s = site_sync_new(&o, at(0));
     struct site_sync_message m;
+
+    site_sync_set_ttl(s, 1000);
 
     announce(s, "[]", 0);
     CHECK(site_sync_next_message(s, &m));

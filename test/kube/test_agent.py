@@ -551,6 +551,23 @@ def test_who_joins_hears_a_beacon_of_the_site_out_of_turn(site, pod, tmp_path):
 SYNC, REPEATED_S = "mc/$skupper-service-sync", 5  # a site repeats what it shares so often
 
 
+def test_a_site_that_is_silent_for_as_long_as_the_map_says_is_forgotten(site, pod):
+    """Otherwise that takes three minutes."""
+    site.admin.create("configmaps", {"metadata": {"name": "skupper-services", "annotations": {
+        "skupper.io/service-sync-site-ttl": "1s"}}, "data": {}}, site.namespace)
+    pod.configure()
+    pod.start()
+    here = amqp.connect("amqp://127.0.0.1:%d" % pod.amqp)
+    heard_from(here.receiver(SYNC), site.id)  # it listens
+    here.sender(SYNC).post(Message(
+        subject="service-sync-update-v2", properties={"origin": "far", "version": "1.8.7"},
+        body=json.dumps([{"address": "web", "protocol": "tcp", "ports": [80], "targets": []}])))
+    for is_there in True, False:
+        site.admin.await_object("configmaps", "skupper-services", site.namespace,
+                                lambda o, want=is_there: ("web" in o.get("data", {})) == want, 100)
+    here.close()
+
+
 def heard_from(receiver, origin):
     while True:
         message = receiver.get().accept().message
