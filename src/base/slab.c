@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/slab.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -76,6 +77,7 @@ static struct page *take_page(size_t size)
     p = page_at(index);
     *p = (struct page){.size = (uint16_t)size};
     p->never_used = (uint16_t)((PAGE - sizeof(*p)) / size);
+    assert(slab.with_room[size / STEP - 1].next); // of begin()
     list_prepend(&slab.with_room[size / STEP - 1], &p->on_size);
     return p;
 }
@@ -133,7 +135,7 @@ void *slab_alloc(size_t size)
     if (begin())
         piece = take_piece(rounded);
     pthread_mutex_unlock(&slab.lock);
-    return piece ? piece : malloc(size);
+    return piece ? piece : malloc(rounded);
 }
 
 // The region never changes once it is there.

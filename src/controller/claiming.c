@@ -358,7 +358,7 @@ void claiming_free(struct claiming *cl)
 
     if (!cl)
         return;
-    while ((node = list_first(&cl->attempts)) != NULL)
+    while ((node = list_pop(&cl->attempts)) != NULL)
         attempt_free(list_entry(node, struct attempt, on_claiming));
     if (cl->c->loop)
         net_timer_cancel(cl->c->loop, &cl->again);

@@ -81,7 +81,7 @@ void tokens_free(struct tokens *t)
 {
     struct list *node;
 
-    while ((node = list_first(&t->attempts)) != NULL)
+    while ((node = list_pop(&t->attempts)) != NULL)
         attempt_free(list_entry(node, struct attempt, on_tokens));
     net_timer_cancel(t->c->loop, &t->again);
     free(t->ns);

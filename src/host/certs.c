@@ -283,7 +283,7 @@ static int keep_authority(struct certs *c, const json_t *wish, const char *direc
     struct pki_info info;
     struct why reason = {"its key is not there"};
     bool is_other;
-    char *longer;
+    char *longer = NULL;
     int err;
 
     if (!found->cert)

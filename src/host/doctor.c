@@ -68,10 +68,10 @@ static void say_time(int64_t seconds, char out[64])
 {
     const char *unit = "s";
 
-    if (seconds >= 2 * 86400) {
+    if (seconds >= INT64_C(2) * 86400) {
         seconds /= 86400;
         unit = "days";
-    } else if (seconds >= 2 * 3600) {
+    } else if (seconds >= INT64_C(2) * 3600) {
         seconds /= 3600;
         unit = "hours";
     } else if (seconds >= 120) {
@@ -318,7 +318,7 @@ static void meet(struct exam *e, struct net_probe *p)
                                   .sasl_mechanisms = AMQP_SASL_EXTERNAL};
     struct meeting m = {.e = e, .probe = p, .conn = amqp_conn_new(&opts, mono_now())};
     struct mono until = mono_add_ms(mono_now(), e->c->timeout_ms);
-    uint8_t data[READ_MAX];
+    uint8_t data[READ_MAX] = {0};
     struct why why = {""};
     int n;
 

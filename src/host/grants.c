@@ -316,7 +316,7 @@ void host_grants_free(struct host_grants *g)
     if (!g)
         return;
     web_free(g->web);
-    while ((node = list_first(&g->late)) != NULL)
+    while ((node = list_pop(&g->late)) != NULL)
         late_free(list_entry(node, struct late, on_grants));
     net_tls_unref(g->tls);
     free(g->cert_file);

@@ -213,7 +213,7 @@ struct kube {
     void *multi;
     struct wake curl_wake;
     struct list exchanges; // all
-    size_t carried_count;  // of these: libcurl has them
+    int carried_count;     // of these: libcurl has them
     struct list over;      // those that have ended and are not told yet
     struct mono heard;     // the server sent something
 

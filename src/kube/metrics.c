@@ -9,11 +9,12 @@
 // bounded by the kinds there are.
 static struct str resource_of(const char *path)
 {
-    struct str rest = str_of(path), part = STR_NONE;
+    struct str rest = str_of(path);
     size_t skip = strncmp(path, "/apis/", 6) == 0 ? 3 : 2, at = 0;
 
     for (; rest.len > 0 && rest.ptr[0] == '/'; at++) {
         size_t len = 0;
+        struct str part;
 
         rest = str_skip(rest, 1);
         while (len < rest.len && rest.ptr[len] != '/' && rest.ptr[len] != '?')

@@ -99,9 +99,9 @@ void transport_turn(struct kube *k, struct mono now)
 // connection to a server without HTTP/2.
 void transport_carry(struct kube *k, int more)
 {
-    k->carried_count = (size_t)((int)k->carried_count + more);
+    k->carried_count += more;
     curl_lib()->multi_setopt(k->multi, CURLMOPT_MAXCONNECTS,
-                             (long)(k->carried_count + CONNECTIONS_IDLE_MAX));
+                             (long)k->carried_count + CONNECTIONS_IDLE_MAX);
 }
 
 static void multi_new(struct kube *k)

@@ -210,13 +210,14 @@ int mgmt_entity_set(struct mgmt_entity *e, const char *attr, const struct amqp_v
                     struct why *why)
 {
     int at = find(e->type, attr);
-    const struct mgmt_attr *a = at < 0 ? NULL : &e->type->attrs[at];
+    const struct mgmt_attr *a;
     struct amqp_val *converted;
 
-    if (!a) {
+    if (at < 0) {
         explain_unknown(e->type, attr, why);
         return ERR_NOT_FOUND;
     }
+    a = &e->type->attrs[at];
     // Tools send back what they have read.
     if (strcmp(attr, "type") == 0 || strcmp(attr, "identity") == 0)
         return 0;

@@ -198,7 +198,7 @@ static void count_work(struct net_loop *l)
 
     if (ms < REST_MS)
         return;
-    l->work_before = ms < 2 * REST_MS ? l->work : 0;
+    l->work_before = ms < INT64_C(2) * REST_MS ? l->work : 0;
     l->work = 0;
     l->work_since = l->now;
 }

@@ -369,7 +369,7 @@ static int start_dials(struct part *p, struct why *why)
     enum router_role role = node_role(p->entity);
     int data = role == ROUTER_ROLE_INTER_ROUTER ? p->node->data_connections : 0, err = 0;
 
-    p->dials = xcalloc((size_t)(1 + data), sizeof(*p->dials));
+    p->dials = xcalloc((size_t)data + 1, sizeof(*p->dials));
     p->dial_count = 0;
     for (int i = 0; err == 0 && i < 1 + data; i++) {
         err = start_dial(p, &p->dials[i], i == 0 ? role : ROUTER_ROLE_INTER_ROUTER_DATA, why);
@@ -674,6 +674,6 @@ void node_remove_all(struct node *n)
                           &n->profiles,           &n->proxies};
 
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
-        while (!list_empty(all[i]))
+        while (!list_empty(all[i])) // Who is freed leaves it. NOLINTNEXTLINE(*-unix.Malloc)
             part_free(list_entry(all[i]->next, struct part, on_node));
 }

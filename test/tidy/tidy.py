@@ -6,6 +6,8 @@ tidy.py          what is quick
 tidy.py --deep   clang-tidy and cppcheck as well (needs a build directory)
 """
 
+import concurrent.futures
+import os
 import pathlib
 import re
 import subprocess
@@ -94,20 +96,26 @@ def check_format(files):
             yield line
 
 
+def clang_tidy(path):
+    result = subprocess.run(["clang-tidy", "-p", str(ROOT / "build"), "--quiet",
+                             "--extra-arg=-Wno-unknown-warning-option", str(path)],
+                            capture_output=True, text=True)
+    return [line for line in result.stdout.split("\n")
+            if "error:" in line or "warning:" in line]
+
+
 def deep(files):
-    build = ROOT / "build"
     files = [f for f in files if f.suffix == ".c" and (ROOT / "src") in f.parents
              and not f.stem.endswith("_test")]
-    for f in files:
-        result = subprocess.run(["clang-tidy", "-p", str(build), "--quiet",
-                                 "--extra-arg=-Wno-unknown-warning-option", str(f)],
-                                capture_output=True, text=True)
-        for line in result.stdout.split("\n"):
-            if "error:" in line or "warning:" in line:
-                yield line
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for i, lines in enumerate(pool.map(clang_tidy, files)):
+            if sys.stderr.isatty():
+                print("\rclang-tidy: %d of %d files" % (i + 1, len(files)), end="\n" if
+                      i + 1 == len(files) else "", file=sys.stderr)
+            yield from lines
     result = subprocess.run(["cppcheck", "--quiet", "--std=c11", "--enable=warning,portability",
                              "--inline-suppr", "--library=test/tidy/jansson.cfg",
-                             "--error-exitcode=1", "-Isrc", *map(str, files)],
+                             "--error-exitcode=1", "-Isrc", "-Ibuild/src", *map(str, files)],
                             cwd=ROOT, capture_output=True, text=True)
     if result.returncode:
         yield result.stderr
