@@ -9,6 +9,7 @@ import time
 import pytest
 
 SECONDS = 60
+NEW_MIN = 300    # connections that have to be seen
 PAUSE = 0.03     # between the connections of one caller
 ASKED = 20       # requests on a connection that lasts,
 LASTING = 0.5    # with this pause between them
@@ -69,7 +70,8 @@ class Callers:
 
 
 class Crowd:
-    """New connections and lasting ones to an address, for as long as the block runs."""
+    """New connections and lasting ones to an address, for as long as the block runs, and until there
+    were enough for a statement."""
 
     def __init__(self, address):
         self.address = address
@@ -79,7 +81,9 @@ class Crowd:
         self.lasting = Callers(self.address, 6, ASKED, LASTING)
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, kind_of_error, *_):
+        while not kind_of_error and self.new.made < NEW_MIN:
+            self.new.end.wait(0.1)
         for callers in (self.new, self.lasting):
             callers.stop()
 

@@ -2,8 +2,8 @@
 """A cluster as tests see it: a kubeconfig and a client of the administrator. It is the stand-in server,
 or a real cluster when KUBECONFIG_A (B, C for a second and third) names one; the tests are the same.
 
-What only the stand-in can do (trouble on request, the record of requests) is `cluster.standin`, None
-of a real one."""
+What only the stand-in can do (trouble on request) is `cluster.standin`, None of a real one. The record
+of requests is the stand-in's, or the audit log that KUBEAUDIT_A names."""
 
 import collections
 import json
@@ -13,6 +13,7 @@ import uuid
 import yaml
 
 import kubeapi
+from audit import Record
 
 # The scheduler of pods whose status a test tells: no node takes them, nobody else writes it.
 NOBODY = "tests"
@@ -22,11 +23,12 @@ PUBLISHED = "kube-root-ca.crt", "openshift-service-ca.crt"
 
 
 class Cluster:
-    def __init__(self, name, kubeconfig, scratch, standin=None):
+    def __init__(self, name, kubeconfig, scratch, standin=None, audit=None):
         self.name = name
         self.kubeconfig = str(kubeconfig)
         self.scratch = scratch
         self.standin = standin
+        self.record = Record(audit) if audit else None
         self.admin = kubeapi.Client(self.kubeconfig, scratch)
         # A new namespace is given them, each a moment later.
         self._published = [n for n in PUBLISHED if self.admin.find("configmaps", n, "default")]
@@ -132,18 +134,26 @@ class Cluster:
             self.admin.await_gone(resource, name, timeout=120)
         self._made.clear()
 
-    # ------------------------------------------------------------------- what the stand-in can do
+    # ------------------------------------------ what the stand-in can do, or a cluster with a record
 
     def control(self, what, **arguments):
         return self.standin.control(what, **arguments)
 
+    @property
+    def is_recorded(self):
+        return not self.is_real or self.record is not None
+
     def mark(self):
         """A place in the record of requests, for `requests`."""
+        if self.is_real:
+            return self.record.mark(self.admin)
         return self.control("log", since=1 << 60)["count"]
 
     def requests(self, since=0, user=None, agent=None):
         """What was asked since a mark, by one user or one program."""
-        return [r for r in self.control("log", since=since)["requests"]
+        recorded = (self.record.since(self.admin, since) if self.is_real else
+                    self.control("log", since=since)["requests"])
+        return [r for r in recorded
                 if (user is None or r.get("user") == user)
                 and (agent is None or r["agent"].startswith(agent))]
 

@@ -30,7 +30,8 @@ def _clusters(tmp_path_factory, request):
             real = os.environ.get("KUBECONFIG_" + name.upper())
             standin = None if real else Standin(scratch,
                                                 request.getfixturevalue("certificates"))
-            made[name] = Cluster(name, real or standin.kubeconfig, scratch, standin)
+            made[name] = Cluster(name, real or standin.kubeconfig, scratch, standin,
+                                 real and os.environ.get("KUBEAUDIT_" + name.upper()))
         return made[name]
 
     yield give
@@ -59,11 +60,18 @@ def cluster(clusters):
 
 @pytest.fixture
 def standin(cluster):
-    """The cluster where it is the stand-in: for trouble on request, the record of requests, and pods
-    that are only said to run, at addresses of this machine."""
+    """The cluster where it is the stand-in: for trouble on request, and pods that are only said to
+    run, at addresses of this machine."""
     if cluster.is_real:
-        pytest.skip("takes the stand-in: trouble on request, the record of requests, or pods that are "
-                    "only said to run")
+        pytest.skip("takes the stand-in: trouble on request, or pods that are only said to run")
+    return cluster
+
+
+@pytest.fixture
+def recorded(cluster):
+    """The cluster, with the record of what it is asked."""
+    if not cluster.is_recorded:
+        pytest.skip("KUBEAUDIT_A names no audit log of this cluster, and requests are counted here")
     return cluster
 
 

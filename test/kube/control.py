@@ -46,15 +46,16 @@ def rules():
 
 
 class Controller:
-    """One process; `close` ends it as a node would, `kill` as a machine that fails."""
+    """One process; `close` ends it as a node would, `kill` as a machine that fails. Without an image no
+    router runs, wherever it is, and a test may tell what its agent would."""
 
-    def __init__(self, cluster, *flags, kubeconfig=None, name=None):
+    def __init__(self, cluster, *flags, kubeconfig=None, name=None, image=IMAGE):
         self.name = name or "c-" + uuid.uuid4().hex[:8]
         self.log_path = cluster.scratch / (self.name + "-" + uuid.uuid4().hex[:6] + ".log")
         self.log = open(self.log_path, "w", encoding="utf-8")
         environment = {"PATH": os.environ["PATH"], "HOSTNAME": self.name,
-                       "SKUPPER_ROUTER_IMAGE": IMAGE or "example.org/router:1",
-                       "SKUPPER_KUBE_ADAPTOR_IMAGE": IMAGE or "example.org/agent:1"}
+                       "SKUPPER_ROUTER_IMAGE": image or "example.org/router:1",
+                       "SKUPPER_KUBE_ADAPTOR_IMAGE": image or "example.org/agent:1"}
         environment.update({k: v for k, v in os.environ.items() if k.endswith("SAN_OPTIONS")})
         self.process = subprocess.Popen(
             [SKUPPER, "controller", "--platform", "kubernetes", "--kubeconfig",

@@ -398,16 +398,16 @@ def test_faults_of_the_api_server_end_in_the_same_place(standin, site, pod, serv
     pod.wait_names("tcpListener", "listener/echo", "listener/n8")
 
 
-def test_an_agent_at_rest_asks_for_nothing_but_its_lease(standin, site, pod):
+def test_an_agent_at_rest_asks_for_nothing_but_its_lease(recorded, site, pod):
     pod.configure(listener(1))
     pod.start()
     network(site)
     user = "system:serviceaccount:%s:skupper-router" % site.namespace
-    start = standin.mark()
-    renewals = wait(lambda: [r for r in standin.requests(start, user=user)
+    start = recorded.mark()
+    renewals = wait(lambda: [r for r in recorded.requests(start, user=user)
                              if r["resource"] == "leases"][2:] or None, "its lease")
     assert renewals
-    assert {r["resource"] for r in standin.requests(start, user=user)} == {"leases"}
+    assert {r["resource"] for r in recorded.requests(start, user=user)} == {"leases"}
     assert pod.metric("operations_total") == 0
 
 

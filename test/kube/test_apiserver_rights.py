@@ -182,12 +182,12 @@ def test_a_kubeconfig_for_another_user(cluster, namespace, tmp_path):
     assert user.request("GET", path_of("secrets", namespace)).code == 403
 
 
-def test_rights_that_are_not_used_are_found(standin, namespace):
+def test_rights_that_are_not_used_are_found(recorded, namespace):
     rules = [READ_MAPS, {"apiGroups": ["apps"], "resources": ["deployments", "deployments/scale"],
                          "verbs": ["get"]}]
-    user = standin.account(namespace, "reader", rules)
-    since, who = standin.mark(), "system:serviceaccount:%s:reader" % namespace
+    user = recorded.account(namespace, "reader", rules)
+    since, who = recorded.mark(), "system:serviceaccount:%s:reader" % namespace
     user.list("configmaps", namespace)
     user.find("deployments", "none", namespace)
-    assert unused_rights(rules, standin.requests(since, user=who)) == [
+    assert unused_rights(rules, recorded.requests(since, user=who)) == [
         "get configmaps", "get deployments/scale.apps", "watch configmaps"]

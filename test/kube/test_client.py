@@ -104,14 +104,14 @@ def test_a_page_that_breaks_off_leaves_nothing_behind(standin, namespace):
         "m%03d" % i for i in range(600)]
 
 
-def test_what_makes_no_sense_is_not_sent(standin, namespace):
-    mark = standin.mark()
+def test_what_makes_no_sense_is_not_sent(recorded, namespace):
+    mark = recorded.mark()
     for request in ({"verb": "get", **CM}, {"verb": "create", **CM},
                     {"verb": "get", "apiVersion": "v9", "kind": "X", "name": "x"},
                     {"verb": "delete", "path": "/version"}, {"verb": "get", "path": "version"}):
-        answer = call(standin.kubeconfig, **request)
+        answer = call(recorded.kubeconfig, **request)
         assert (answer["result"], answer["code"]) == ("REFUSED", 0), request
-    assert standin.requests(mark, agent="kubeclient") == []
+    assert recorded.requests(mark, agent="kubeclient") == []
 
 
 def test_a_path_is_asked_for_as_it_is(cluster):

@@ -185,14 +185,14 @@ def test_rights_that_are_taken_away_are_told_and_what_is_there_stays(home):
         site.await_condition("listeners", "refused", "Configured", "True")
 
 
-def test_of_two_controllers_of_one_name_one_acts(standin):
-    control.prepare(standin)
-    site = Site(standin)
-    with Controller(standin, name="twin") as first:
+def test_of_two_controllers_of_one_name_one_acts(recorded):
+    control.prepare(recorded)
+    site = Site(recorded)
+    with Controller(recorded, name="twin") as first:
         whole(site)
         settled(site, "one")
-        with Controller(standin, name="twin") as second:
-            mark = standin.mark()
+        with Controller(recorded, name="twin") as second:
+            mark = recorded.mark()
             settled(site, "two")
             assert writes(site, mark) == one_listener("two")
             first.close()

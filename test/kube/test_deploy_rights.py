@@ -132,17 +132,17 @@ def has_a_gateway(admin):
     admin.delete(kind("sites"), "home", home)
 
 
-def test_the_controller_uses_the_rights_it_has_and_lacks_none(standin):
-    control.prepare(standin)
-    standin.define(*foreign.GATEWAY, *foreign.ROUTE, *foreign.CONTOUR)
+def test_the_controller_uses_the_rights_it_has_and_lacks_none(recorded):
+    control.prepare(recorded)
+    recorded.define(*foreign.GATEWAY, *foreign.ROUTE, *foreign.CONTOUR)
     rules = test_deploy.rules()
-    standin.account(control.HOME, "c", cluster_rules=rules)
-    config = standin.kubeconfig_for(standin.token(control.HOME, "c"), control.HOME)
-    since, user = standin.mark(), "system:serviceaccount:%s:c" % control.HOME
-    with Controller(standin, *FLAGS, kubeconfig=config):
-        lives_through_everything(Site(standin, linkAccess="local"))
-        has_a_gateway(standin.admin)
-    asked = standin.requests(since, user=user)
+    recorded.account(control.HOME, "c", cluster_rules=rules)
+    config = recorded.kubeconfig_for(recorded.token(control.HOME, "c"), control.HOME)
+    since, user = recorded.mark(), "system:serviceaccount:%s:c" % control.HOME
+    with Controller(recorded, *FLAGS, kubeconfig=config, image=None):
+        lives_through_everything(Site(recorded, linkAccess="local"))
+        has_a_gateway(recorded.admin)
+    asked = recorded.requests(since, user=user)
     assert [r for r in asked if r["code"] == 403] == []
     unseen = set(unused_rights(rules, asked))
     assert unseen <= set(UNSEEN), sorted(unseen - set(UNSEEN))

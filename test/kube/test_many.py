@@ -96,27 +96,29 @@ def in_pod(site, pod):
     return took
 
 
-def test_five_hundred_listeners_and_connectors(standin, pod):
-    control.prepare(standin)
-    site = Site(standin)
+def test_five_hundred_listeners_and_connectors(recorded, pod):
+    control.prepare(recorded)
+    site = Site(recorded)
     fill(site)
-    mark = standin.mark()
+    mark = recorded.mark()
     begin = time.monotonic()
-    with Controller(standin, name="many") as c:
+    with Controller(recorded, name="many", image=None) as c:
         await_done(site)
         whole(site)
         took = time.monotonic() - begin
         agent_took = in_pod(site, pod)
         print("%d Listeners and %d Connectors: settled %.1f s after the controller's start, in the "
               "router %.1f s later" % (COUNT, COUNT, took, agent_took))
-        assert SANITIZED or took + agent_took <= CONVERGED_MAX_S
-        check_rests(standin, "skupper-controller")
-        check_rests(standin, "skupper-agent")
+        # (In a real cluster most of the time is other programs', which hear of each Service.)
+        assert SANITIZED or recorded.is_real or took + agent_took <= CONVERGED_MAX_S
+        check_rests(recorded, "skupper-controller")
+        check_rests(recorded, "skupper-agent")
         done = writes(site, mark)
-        # A request does not make a connection of its own: these are for the watches, and for as many
-        # requests as are under way at a time.
-        assert len({r["connection"] for r in
-                    standin.requests(mark, agent="skupper-controller")}) <= CONNECTIONS_MAX
+        if not recorded.is_real:  # whose record does not tell connections
+            # A request does not make a connection of its own: these are for the watches, and for as
+            # many requests as are under way at a time.
+            assert len({r["connection"] for r in
+                        recorded.requests(mark, agent="skupper-controller")}) <= CONNECTIONS_MAX
         check_rests_small(c.process, "controller")
         check_rests_small(pod.agent, "agent")
     assert done["create", "services"] == COUNT  # the Site's own is applied
@@ -125,7 +127,7 @@ def test_five_hundred_listeners_and_connectors(standin, pod):
         assert done["update", "connectors/s%d/status" % i] == 1
     assert done["patch", "deployments/skupper-router"] == 1  # applied
     print(json.dumps({" ".join(k): n for k, n in done.items() if n > 1}))
-    mark = standin.mark()
-    with Controller(standin, name="many"):
+    mark = recorded.mark()
+    with Controller(recorded, name="many", image=None):
         settled(site, "again")
         assert writes(site, mark) == one_listener("again")

