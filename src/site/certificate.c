@@ -207,6 +207,21 @@ static struct thing *resource_of(struct model *m, const json_t *entry)
     return model_make(m, "Certificate", name, spec);
 }
 
+// The CA is there, or is to be made: not of itself, and of none that is missing.
+static bool authority_comes(const struct model *m, const char *ca)
+{
+    for (size_t i = 0; i <= json_object_size(m->certificates) && ca[0]; i++) {
+        const json_t *entry = json_object_get(m->certificates, ca);
+
+        if (certificate_is_there(m, ca))
+            return true;
+        if (!entry)
+            return false;
+        ca = site_text(entry, "ca");
+    }
+    return !ca[0];
+}
+
 static void tell_state(struct model *m, struct thing *t, const json_t *entry)
 {
     const json_t *fact = json_object_get(m->facts->certificates, t->name);
@@ -221,7 +236,7 @@ static void tell_state(struct model *m, struct thing *t, const json_t *entry)
         cond_error(t, "Ready", "%s", error);
     else if (certificate_is_there(m, t->name))
         cond_ready(t, "Ready");
-    else if (ca[0] && !json_object_get(m->certificates, ca) && !certificate_is_there(m, ca))
+    else if (!authority_comes(m, ca))
         cond_error(t, "Ready", "CA \"%s/%s\" not found", m->facts->namespace, ca);
     else
         cond_pending(t, "Ready", "Pending");

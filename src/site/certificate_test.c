@@ -28,6 +28,24 @@ TEST(a_certificate_of_the_user_is_wanted_as_written)
     desk_fini(&d);
 }
 
+TEST(certificates_that_wait_for_each_other_say_so)
+{
+    struct desk d;
+
+    site_desk(&d, "{}");
+    desk_put_spec(&d, "Certificate", "self", "{'ca': 'self', 'subject': 's'}");
+    desk_put_spec(&d, "Certificate", "a", "{'ca': 'b', 'subject': 's', 'signing': true}");
+    desk_put_spec(&d, "Certificate", "b", "{'ca': 'a', 'subject': 's', 'signing': true}");
+    desk_put_spec(&d, "Certificate", "root", "{'ca': '', 'subject': 's', 'signing': true}");
+    desk_put_spec(&d, "Certificate", "leaf", "{'ca': 'root', 'subject': 's'}");
+    desk_derive(&d);
+    CHECK_STATUS(&d, "Certificate/self", "Ready", "False Error CA \"default/self\" not found");
+    CHECK_STATUS(&d, "Certificate/a", "Ready", "False Error CA \"default/b\" not found");
+    CHECK_STATUS(&d, "Certificate/b", "Ready", "False Error CA \"default/a\" not found");
+    CHECK_STATUS(&d, "Certificate/leaf", "Ready", "False Pending Pending");
+    desk_fini(&d);
+}
+
 TEST(an_issuer_may_be_a_certificate_of_the_user)
 {
     struct desk d;
@@ -82,4 +100,5 @@ TEST(what_is_wrong_with_a_certificate_is_told_by_all_that_use_it_and_stops_nothi
 
 TEST_MAIN(CASE(what_is_wrong_with_a_certificate_is_told_by_all_that_use_it_and_stops_nothing),
           CASE(a_certificate_of_the_user_is_wanted_as_written),
+          CASE(certificates_that_wait_for_each_other_say_so),
           CASE(an_issuer_may_be_a_certificate_of_the_user))
