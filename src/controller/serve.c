@@ -59,6 +59,8 @@ static int metrics(void *user, char **text)
     metrics_put(text, "skupper_controller_events_total", "counter", "events told",
                 c->counters.events);
     metrics_put(text, "skupper_controller_leader", "gauge", "1: this one acts", c->is_leader);
+    metrics_put(text, "skupper_controller_namespaces", "gauge",
+                "namespaces of which something is remembered", c->spaces.count);
     put_queue(c, text);
     kube_put_metrics(c->kube, text);
     metrics_process(text);

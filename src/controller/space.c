@@ -467,6 +467,19 @@ static json_t *seen_secret(const struct space *s, const char *name)
     return w ? kube_watch_get(w, s->ns, name) : NULL;
 }
 
+// It may have gone while the key was made.
+static bool has_owner(const struct space *s, const json_t *secret)
+{
+    const json_t *owner = site_get(secret, "metadata.ownerReferences[0]");
+    const char *kind = site_text(owner, "kind"), *name = site_text(owner, "name");
+    struct kube_watch *w = watch_for(s->c, kind, name);
+    json_t *there = w ? kube_watch_get(w, s->ns, name) : NULL;
+    bool has = there && strcmp(site_text(there, "metadata.uid"), site_text(owner, "uid")) == 0;
+
+    json_decref(there);
+    return has;
+}
+
 // The Secret is there: it is an operation like any other.
 static void have_secret(void *user, int err, json_t *take_secret, const json_t *wish,
                         const char *why)
@@ -483,6 +496,8 @@ static void have_secret(void *user, int err, json_t *take_secret, const json_t *
         json_object_set_new(s->refused, key, json_string(why));
         mark(s);
         retry(s);
+    } else if (!has_owner(s, take_secret)) {
+        json_decref(take_secret);
     } else {
         log_write(LOG_AGENT, LOG_INFO, "certificate made namespace=%s name=%s: %s", s->ns, name,
                   site_text(wish, "why"));
@@ -711,6 +726,28 @@ static double seconds_between(struct mono from, struct mono to)
     return (double)(to.ns - from.ns) / (double)NS_PER_S;
 }
 
+static void space_free(struct space *s)
+{
+    struct net_timer *const timers[] = {&s->plan_timer, &s->retry_timer, &s->seen_timer,
+                                        &s->due_timer};
+    json_t *const values[] = {s->queue, s->awaited, s->refused, s->behind, s->noted, s->done};
+
+    for (size_t i = 0; i < sizeof(timers) / sizeof(timers[0]); i++)
+        net_timer_cancel(s->c->loop, timers[i]);
+    for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++)
+        json_decref(values[i]);
+    tokens_free(s->tokens);
+    free(s->ns);
+    free(s);
+}
+
+// Of a namespace with nothing of ours nothing is kept: a cluster may have many.
+static void space_leave(struct space *s)
+{
+    map_remove(&s->c->spaces, str_of(s->ns));
+    space_free(s);
+}
+
 static void plan(void *user, struct mono now)
 {
     struct space *s = user;
@@ -721,6 +758,11 @@ static void plan(void *user, struct mono now)
     s->is_marked = s->has_failed = s->is_refused = false;
     now = mono_now();
     list_objects(s->c, s->ns, objects);
+    if (!has_resources(s->c, objects) && !is_busy(s)) {
+        json_decref(objects);
+        space_leave(s);
+        return;
+    }
     if (!has_resources(s->c, objects) || !is_ours(s, objects)) {
         json_decref(objects);
         return;
@@ -824,24 +866,9 @@ size_t spaces_waiting(const struct controller *c)
 void spaces_free(struct controller *c)
 {
     size_t at = 0;
-    void *value;
+    void *s;
 
-    while (map_next(&c->spaces, &at, NULL, &value)) {
-        struct space *s = value;
-
-        net_timer_cancel(c->loop, &s->plan_timer);
-        net_timer_cancel(c->loop, &s->retry_timer);
-        net_timer_cancel(c->loop, &s->seen_timer);
-        net_timer_cancel(c->loop, &s->due_timer);
-        tokens_free(s->tokens);
-        json_decref(s->queue);
-        json_decref(s->awaited);
-        json_decref(s->refused);
-        json_decref(s->behind);
-        json_decref(s->noted);
-        json_decref(s->done);
-        free(s->ns);
-        free(s);
-    }
+    while (map_next(&c->spaces, &at, NULL, &s))
+        space_free(s);
     map_fini(&c->spaces);
 }

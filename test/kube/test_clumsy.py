@@ -5,6 +5,7 @@ import pytest
 
 import control
 from control import Controller, Site, kind, settled, whole
+from kubeapi import path_of
 from pods import wait
 
 LONG = "long-" * 50 + "end"  # as long as a name may be
@@ -81,6 +82,28 @@ def test_a_second_site_waits_for_the_end_of_the_first(home):
         uid = site.admin.get(kind("sites"), "alps", site.ns)["metadata"]["uid"]
         assert [o["uid"] for o in site.admin.get(
             "configmaps", "skupper-router", site.ns)["metadata"]["ownerReferences"]] == [uid]
+
+
+def test_nothing_is_made_for_a_namespace_that_is_gone(standin):
+    """Keys take their time: those of these Sites are still being made when they go."""
+    control.prepare(standin)
+    admin = standin.admin
+    with Controller(standin):
+        site = Site(standin)
+        settled(site, "good")
+        going = [Site(standin) for _ in range(10)]
+        for one in going:
+            admin.await_object(kind("certificates"), "skupper-local-ca", one.ns)
+        for one in going:
+            admin.request("DELETE", path_of("namespaces", None, one.ns))
+        for one in going:
+            admin.await_gone("namespaces", one.ns)
+        settled(site, "after")
+        start = standin.mark()
+        last = Site(standin)  # whose keys are made after those that were waited for
+        whole(last)
+        assert not [r["path"] for r in standin.requests(start, agent="skupper-controller")
+                    if r["code"] == 404]
 
 
 def test_two_listeners_want_one_place(home):

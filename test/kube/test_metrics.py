@@ -7,7 +7,9 @@ import urllib.request
 import pytest
 
 import control
-from control import Controller, Site
+from control import Controller, Site, kind
+from kubeapi import path_of
+from pods import wait
 
 
 def page(port):
@@ -72,3 +74,27 @@ def test_the_controller_tells_what_dashboards_ask_for(home):
         for name, value in before.items():
             if name.endswith("_total") or "_count{" in name:
                 assert after[name] >= value, name
+
+
+def test_of_namespaces_without_anything_of_ours_nothing_is_remembered(home):
+    port = control.free_port()
+    with Controller(home, "-metrics-address=127.0.0.1:%d" % port):
+        site, other = Site(home), Site(home)
+        control.settled(site, "one")
+        control.settled(other, "one")
+        for i in range(5):
+            home.run_pod(home.namespace(), "p", {"app": "x"}, "10.0.0.%d" % (i + 1))
+        known = page(port)[0]["skupper_workqueue_adds_total{kind=\"Pod\"}"]
+        assert known >= 5
+        # It is rid of them when it has looked at them.
+        wait(lambda: page(port)[0]["skupper_controller_namespaces"] == ours(home), "two are left")
+        home.admin.request("DELETE", path_of("namespaces", None, other.ns))
+        home.admin.await_gone("namespaces", other.ns)
+        wait(lambda: page(port)[0]["skupper_controller_namespaces"] == ours(home), "one is left")
+        control.settled(site, "two")
+
+
+def ours(home):
+    """How many namespaces have something of ours."""
+    return len({o["metadata"]["namespace"] for plural in ("sites", "certificates", "listeners")
+                for o in home.admin.list(kind(plural))["items"]})
