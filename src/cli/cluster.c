@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/err.h"
-#include "cli/inside.h"
+#include "cli/plain.h"
 #include "kube/kube.h"
 #include "site/site.h"
 
@@ -135,7 +135,30 @@ static bool lacks_kinds(const struct store *s, const struct kube_kind *k,
     return is_ours(k) && is_unknown;
 }
 
-// What there is of our kinds where they are not defined; NULL: not even a site of version 1.
+static bool is_any(const struct store *s, enum kube_verb verb, const char *kind, const char *name)
+{
+    struct kube_request r = {.verb = verb,
+                             .kind = kind_of(kind),
+                             .ns = s->ns,
+                             .name = name,
+                             .timeout_ms = REQUEST_MS,
+                             .is_hasty = true};
+    struct kube_answer a = {0};
+    bool is = kube_call(s->kube, &r, &a) == 0 &&
+              (verb == KUBE_GET || json_array_size(json_object_get(a.value, "items")) > 0);
+
+    kube_answer_fini(&a);
+    return is;
+}
+
+// Where our kinds are defined a namespace may still hold a site of version 1, if it has no other.
+static bool is_plain_here(const struct store *s, const char *kind)
+{
+    return (strcmp(kind, "Site") == 0 || strcmp(kind, "Link") == 0) &&
+           is_any(s, KUBE_GET, "ConfigMap", PLAIN_MAP) && !is_any(s, KUBE_LIST, "Site", NULL);
+}
+
+// What there is of our kinds at a site of version 1; NULL: there is not even that.
 static json_t *list_plain(const struct store *s, const char *kind, const char *name)
 {
     json_t *site = plain_site(s), *items = NULL;
@@ -167,9 +190,11 @@ static json_t *ask(const struct store *s, const char *kind, const char *name, co
     json_t *items = NULL, *plain = NULL, *one;
     size_t i;
 
-    if (kube_call(s->kube, &r, &a) == 0)
+    if (kube_call(s->kube, &r, &a) == 0) {
         items = json_incref(json_object_get(a.value, "items"));
-    else if (lacks_kinds(s, k, &a)) {
+        if (json_array_size(items) == 0 && is_plain_here(s, kind))
+            plain = list_plain(s, kind, name);
+    } else if (lacks_kinds(s, k, &a)) {
         a.result = KUBE_NOT_FOUND;
         plain = list_plain(s, kind, name);
     }
@@ -177,8 +202,10 @@ static json_t *ask(const struct store *s, const char *kind, const char *name, co
         lose(s, k, &a);
     kube_answer_fini(&a);
     free(fields);
-    if (plain)
+    if (plain) {
+        json_decref(items);
         return plain;
+    }
     json_array_foreach(items, i, one)
     {
         // Items of a list do not say what they are.
@@ -379,7 +406,7 @@ static int cluster_remove(struct store *s, const char *kind, const char *name, s
     r.uid = site_text(old, "metadata.uid");
     if (strcmp(site_text(old, "apiVersion"), "v1") == 0 && strcmp(kind, "Site") == 0) {
         r.kind = kind_of("ConfigMap");
-        r.name = "skupper-site";
+        r.name = PLAIN_MAP;
     }
     if (is_plain_link(old))
         r.kind = kind_of("Secret");
@@ -397,7 +424,7 @@ struct waiting {
     const struct store *s;
     const struct wish *w;
     struct progress progress;
-    struct kube_watch *watch; // NULL: it must not be watched, and is asked for again and again
+    struct kube_watch *watch; // NULL: there is none of it, and it is asked for again and again
     json_t *last;             // as it was last
 };
 
@@ -442,10 +469,12 @@ static bool cluster_await(const struct store *s, const struct wish *w, json_t **
 {
     char *fields = str_fmt("metadata.name=%s", w->name);
     struct kube_watch_opts opts = {.kind = kind_of(w->kind), .ns = s->ns, .fields = fields};
-    struct waiting g = {.s = s, .w = w, .watch = kube_watch_new(s->kube, &opts)};
+    struct waiting g = {.s = s, .w = w};
     struct mono now = mono_now();
     bool is = false;
 
+    if (!is_plain_here(s, w->kind))
+        g.watch = kube_watch_new(s->kube, &opts);
     progress_begin(&g.progress, s->cli->out, w->words);
     while (!is && mono_before(now, w->until)) {
         struct mono until = g.watch ? w->until : mono_add_ms(now, POLL_MS);

@@ -4,10 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/inside.h"
+#include "cli/plain.h"
 #include "site/site.h"
-
-static const char MAP[] = "skupper-site";
 
 // Ways in are called otherwise in a Site.
 static const char *const ways[][2] = {
@@ -58,7 +56,7 @@ static bool is_edge(const json_t *map)
 
 json_t *plain_site(const struct store *s)
 {
-    json_t *map = store_told(s, "ConfigMap", MAP), *site = NULL;
+    json_t *map = store_told(s, "ConfigMap", PLAIN_MAP), *site = NULL;
     const char *name = site_text(map, "data.name");
 
     if (map)
@@ -75,7 +73,7 @@ json_t *plain_map(const struct store *s, const json_t *site)
 {
     const char *access = site_text(site, "spec.linkAccess");
     json_t *map = json_pack("{s:s, s:s, s:{s:s, s:s}, s:{s:s, s:s}}", "apiVersion", "v1", "kind",
-                            "ConfigMap", "metadata", "name", MAP, "namespace", s->ns, "data",
+                            "ConfigMap", "metadata", "name", PLAIN_MAP, "namespace", s->ns, "data",
                             "name", site_text(site, "metadata.name"), "ingress",
                             access[0] ? other_way(access, 1) : "none");
     json_t *data = json_object_get(map, "data");

@@ -5,6 +5,7 @@
 #include "cli/inside.h"
 
 enum { PLAIN_TOKEN_MODE = 0600 };    // of files
+#define PLAIN_MAP "skupper-site"     // the ConfigMap of the site
 #define PLAIN_TYPE "skupper.io/type" // the label that tells them apart
 #define PLAIN_TOKEN "connection-token"
 #define PLAIN_CLAIM "token-claim"

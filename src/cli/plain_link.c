@@ -140,7 +140,7 @@ json_t *plain_secret(const struct store *s, const json_t *site, const char *name
     return json_pack("{s:s, s:s, s:{s:s, s:s, s:{s:s}, s:[{s:s, s:s, s:s, s:s}]}}", "apiVersion",
                      "v1", "kind", "Secret", "metadata", "name", name, "namespace", s->ns, "labels",
                      PLAIN_TYPE, type, "ownerReferences", "apiVersion", "v1", "kind", "ConfigMap",
-                     "name", "skupper-site", "uid", site_text(site, "metadata.uid"));
+                     "name", PLAIN_MAP, "uid", site_text(site, "metadata.uid"));
 }
 
 // What another site applies, or redeems.

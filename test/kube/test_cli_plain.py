@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+import control
 from cli import Cli
 from test_cli import defined, deployment
 from test_version_1 import Place
@@ -125,3 +126,19 @@ def test_who_may_not_list_secrets_is_told_so(place, cli):
 def test_without_a_controller_it_is_said_how_to_install_one(cli):
     said = cli.run("init", "--timeout", "10s", status=1)
     assert "no controller has taken it up" in said and "deploy/skupper-version-1.yaml" in said
+
+
+def test_such_sites_are_used_where_our_kinds_are_defined_too(place, tmp_path):
+    """One that somebody made by its ConfigMap; what is made anew there is a Site."""
+    a, other, third = place.admin, Place(place.cluster), place.cluster.namespace("fresh")
+    control.prepare(place.cluster)
+    west, east = (Cli(p.cluster, p.ns, home=tmp_path) for p in (place, other))
+    with place.controller(), other.controller():
+        place.site(name="west", ingress="none")
+        other.site(name="east", ingress="none")
+        assert 'the site is "west"' in west.run("init", status=2)
+        west.run("token", "create", "token.yaml", "--token-type", "cert")
+        east.run("link", "create", "token.yaml", "--name", "to-west", "--cost", "3")
+        shown_and_changed(a, west, east)
+        Cli(place.cluster, third).run("site", "create", "north", "--wait", "none")
+        assert a.get(control.kind("sites"), "north", third)

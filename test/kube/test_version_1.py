@@ -197,10 +197,10 @@ def test_options_that_are_not_used_are_told_once_as_events(cluster, place):
         assert not told(quiet.ns)
 
 
-def test_definitions_that_others_install_change_nothing(standin, place):
-    control.prepare(standin)
+def test_definitions_that_others_install_change_nothing(cluster, place):
+    control.prepare(cluster)
     with place.controller() as c:
         place.site(name="west", ingress="none")
-        standin.admin.create("deployments", workload("web", {PROXY: "tcp"}), place.ns)
-        standin.admin.await_object("services", "web", place.ns, bool, 120)
+        cluster.admin.create("deployments", workload("web", {PROXY: "tcp"}), place.ns)
+        cluster.admin.await_object("services", "web", place.ns, bool, 120)
         assert "skupper.io/v2alpha1" not in c.text()
