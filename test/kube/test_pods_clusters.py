@@ -29,9 +29,9 @@ def everything(admin, namespace):
 class Passing(Place):
     """One that is to leave nothing."""
 
-    def install(self):
+    def install(self, file):
         self.before = everything(self.admin, self.ns)
-        super().install()
+        super().install(file)
 
     def remove(self):
         """As `kubectl delete -n NAMESPACE -f` of the installation, but for what all namespaces share."""
