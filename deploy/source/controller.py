@@ -69,6 +69,10 @@ RULES = [
     _rule("and one Gateway for all, which stays.", "gateway.networking.k8s.io", ["gateways"],
           READ + ["create", "update"]),
 ]
+# Of a site of version 1, whose option create-network-policy asks for one.
+POLICIES = _rule("The network policy of the router's pods, if the site asks for one (the only one "
+                 "that is read is that of its name).", "networking.k8s.io", ["networkpolicies"],
+                 READ + MAKE)
 # Of the whole cluster; a controller of one namespace asks each half minute for what is missing.
 DEFINITIONS = _rule("An API that is installed later is noticed at once.", "apiextensions.k8s.io",
                     ["customresourcedefinitions"], READ)
@@ -184,6 +188,8 @@ def for_namespace(values, has_definitions=True):
     """A controller for its own namespace, with no right outside of it; without definitions it has no
     rights to our kinds, nor to those of others that a cluster need not have."""
     rules = [r for r in RULES if has_definitions or r.value["apiGroups"][0] not in OPTIONAL]
+    if not has_definitions:
+        rules.append(POLICIES)
     role = {"apiVersion": RBAC + "/v1", "kind": "Role", "metadata": _meta(NAME, values.namespace),
             "rules": rules}
     chosen = Said({"apiVersion": "v1", "kind": "ConfigMap",

@@ -42,12 +42,14 @@ struct controller_settings {
     const char *host_name; // of the controller's pod or machine
     // APIs that the cluster has beside its own.
     bool has_routes, has_http_proxies, has_gateways;
-    bool has_slices; // EndpointSlices, and the right to them
+    bool has_slices;   // EndpointSlices, and the right to them
+    bool has_policies; // the same of NetworkPolicies, for a site of version 1
 };
 
 // Words for what does not fit together: ERR_INVALID.
 int controller_settings_check(const struct controller_settings *s, struct why *why);
 #define SITE_MAP "skupper-site"
+#define SITE_POLICY "skupper-router"          // the NetworkPolicy of a site of version 1
 #define CLAIMS_SERVER "skupper-claims-server" // the Secret of the certificate
 enum { CLAIMS_PORT = 8081 };
 bool site_map_counts(const json_t *object); // the ConfigMap of that name, and it is for us

@@ -11,10 +11,12 @@
 static const char APPLIED[] = "internal.skupper.io/applied";
 
 // In this order they are made: what others refer to comes first.
-static const char *const order[] = {"ConfigMap",   "ServiceAccount", "Role",          "RoleBinding",
-                                    "Certificate", "RouterAccess",   "SecuredAccess", "Gateway",
-                                    "Deployment",  "Service",        "Route",         "Ingress",
-                                    "HTTPProxy",   "TLSRoute",       "EndpointSlice", NULL};
+static const char *const order[] = {
+    "ConfigMap",   "ServiceAccount", "Role",          "RoleBinding",
+    "Certificate", "RouterAccess",   "SecuredAccess", "Gateway",
+    "Deployment",  "Service",        "Route",         "Ingress",
+    "HTTPProxy",   "TLSRoute",       "EndpointSlice", "NetworkPolicy",
+    NULL};
 
 // -------------------------------------------------------------------------------------- comparing
 
@@ -530,6 +532,8 @@ static bool is_of_site(const struct planning *p, const json_t *object)
         return is_owned_by(object, p->site_uid);
     if (is_kind(object, "Secret"))
         return is_marked && is_owned_by(object, p->site_uid) && is_stale_certificate(p, object);
+    if (is_kind(object, "NetworkPolicy"))
+        return is_marked && is_owned_by(object, p->site_uid);
     if (is_kind(object, "EndpointSlice"))
         return is_marked && knows_pods(p);
     if (is_kind(object, "Service"))

@@ -55,6 +55,7 @@ static void watch(struct controller *c, size_t i)
     c->settings.has_http_proxies |= strcmp(kind, "HTTPProxy") == 0;
     c->settings.has_gateways |= strcmp(kind, "TLSRoute") == 0;
     c->settings.has_slices |= strcmp(kind, "EndpointSlice") == 0;
+    c->settings.has_policies |= strcmp(kind, "NetworkPolicy") == 0;
     if (c->has_begun)
         spaces_retry(c);
 }
@@ -197,6 +198,7 @@ static bool is_denied(struct controller *c, const struct kube_event *ev)
     c->settings.has_http_proxies &= strcmp(controller_kinds[i].kind, "HTTPProxy") != 0;
     c->settings.has_gateways &= strcmp(controller_kinds[i].kind, "TLSRoute") != 0;
     c->settings.has_slices &= strcmp(controller_kinds[i].kind, "EndpointSlice") != 0;
+    c->settings.has_policies &= strcmp(controller_kinds[i].kind, "NetworkPolicy") != 0;
     return true;
 }
 
@@ -225,6 +227,13 @@ static void do_without_own(struct controller *c)
     c->knows_own = true;
 }
 
+// Only a site of version 1 can ask for one.
+static void do_without_policies(struct controller *c)
+{
+    for (size_t i = 0; controller_kinds[i].api_version; i++)
+        c->denied[i] |= strcmp(controller_kinds[i].kind, "NetworkPolicy") == 0;
+}
+
 void discovery_begin(struct controller *c)
 {
     struct kube_watch_opts opts = {
@@ -232,6 +241,8 @@ void discovery_begin(struct controller *c)
 
     if (c->opts.does_without_own)
         do_without_own(c);
+    if (!c->settings.reads_site_map)
+        do_without_policies(c);
     c->look_timer = (struct net_timer){.fire = look, .user = c};
     c->definitions = kube_watch_new(c->kube, &opts);
     ask(c);

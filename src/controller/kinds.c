@@ -55,6 +55,7 @@ const struct controller_kind controller_kinds[] = {
     {"rbac.authorization.k8s.io/v1", "Role", NULL, false, NULL, NULL},
     {"rbac.authorization.k8s.io/v1", "RoleBinding", NULL, false, NULL, NULL},
     {"networking.k8s.io/v1", "Ingress", NULL, false, NULL, NULL},
+    {"networking.k8s.io/v1", "NetworkPolicy", NULL, true, NULL, SITE_POLICY},
     {"route.openshift.io/v1", "Route", NULL, true, NULL, NULL},
     {"projectcontour.io/v1", "HTTPProxy", NULL, true, NULL, NULL},
     {"gateway.networking.k8s.io/v1", "Gateway", NULL, true, NULL, NULL},

@@ -324,6 +324,33 @@ static void tell_claims(struct planning *p)
     free(place);
 }
 
+// ------------------------------------------------------------------------------------------ policy
+
+// Services of the network are for the namespace alone then: whoever is not in it reaches the
+// router's pods at the ports for links, and those only where there can be any.
+static void want_policy(struct planning *p)
+{
+    char *told = site_key("Site", site_text(p->site, "metadata.name"));
+    json_t *policy, *from;
+
+    if (site_option_is(p, "create-network-policy", "true") && p->f->settings->has_policies) {
+        policy =
+            plan_object(p, "networking.k8s.io/v1", "NetworkPolicy", SITE_POLICY, p->site, told);
+        from = json_pack("[{s:[{s:{}}]}]", "from", "podSelector");
+        if (!json_is_true(site_get(p->site, "spec.edge")))
+            json_array_append_new(from, json_pack("{s:[{s:s, s:i}, {s:s, s:i}]}", "ports",
+                                                  "protocol", "TCP", "port", 55671, "protocol",
+                                                  "TCP", "port", 45671));
+        json_object_set_new(object_annotations(policy), CONTROLLED, json_string("true"));
+        json_object_set_new(policy, "spec",
+                            json_pack("{s:{s:{s:s, s:s}}, s:[s], s:o}", "podSelector",
+                                      "matchLabels", "application", "skupper-router",
+                                      "skupper.io/component", "router", "policyTypes", "Ingress",
+                                      "ingress", from));
+    }
+    free(told);
+}
+
 // ------------------------------------------------------------------------------------------- door
 
 json_t *site_map_size(const struct planning *p)
@@ -396,6 +423,7 @@ void site_map_finish(struct planning *p)
                                   "skupper.io/site-version", SITE_V1_VERSION);
         note_endpoints(p, p->out->token);
         tell_claims(p);
+        want_policy(p);
     }
     for (size_t i = 0; p->root && i < p->count; i++)
         if (is_of_type(p->seen[i], REQUEST))

@@ -371,7 +371,8 @@ TEST(no_option_is_passed_over_in_silence)
         {"service-sync-site-ttl", "10", "it has to be a duration"},
         {"service-sync-site-ttl", "59s", "it has to be a duration of a minute or more"},
         {"cluster-permissions", "true", "targets in other namespaces are refused"},
-        {"create-network-policy", "true", "no NetworkPolicy is made"},
+        {"create-network-policy", "true", "no right to NetworkPolicies"},
+        {"create-network-policy", "yes", "it has to be true or false"},
         {"router-disable-mutual-tls", "true", "has to show a certificate"},
         {"router-drop-tcp-connections", "true", "connections end when"},
         {"router-console", "true", "the router has no console"},
@@ -430,6 +431,37 @@ TEST(the_map_of_services_says_how_long_a_site_may_be_silent)
         ttl = json_string_value(json_object_get(notes, "skupper.io/service-sync-site-ttl"));
         CHECK_STR(str_of(ttl), rows[i].want);
         CHECK_EQ(json_object_size(c.plan.notes), 0);
+    }
+    cluster_fini(&c);
+}
+
+TEST(a_policy_lets_strangers_in_at_the_ports_for_links_alone)
+{
+    static const char *const maps[] = {
+        "{'ingress': 'none', 'create-network-policy': 'true'}",
+        "{'ingress': 'none', 'create-network-policy': 'true', 'edge': 'true'}",
+        "{'ingress': 'none'}"};
+    static const char *const wanted[] = {
+        "[{'from': [{'podSelector': {}}]}, {'ports': [{'protocol': 'TCP', 'port': 55671},"
+        " {'protocol': 'TCP', 'port': 45671}]}]",
+        "[{'from': [{'podSelector': {}}]}]", NULL};
+    struct cluster c;
+    json_t *policy;
+
+    begin(&c, maps[0]);
+    c.settings.has_policies = true;
+    for (size_t i = 0; i < sizeof(maps) / sizeof(maps[0]); i++) {
+        json_object_set_new(cluster_get(&c, "ConfigMap/skupper-site"), "data", json_of(maps[i]));
+        cluster_settle(&c);
+        CHECK(!json_object_get(c.plan.notes, "ConfigMap/skupper-site create-network-policy"));
+        policy = cluster_get(&c, "NetworkPolicy/skupper-router");
+        CHECK_EQ(policy != NULL, wanted[i] != NULL);
+        if (!policy)
+            continue;
+        CHECK_JSON(site_get(policy, "spec.ingress"), wanted[i]);
+        CHECK_JSON(site_get(policy, "spec.podSelector.matchLabels"),
+                   "{'application': 'skupper-router', 'skupper.io/component': 'router'}");
+        CHECK_STR(str_of(site_text(policy, "metadata.ownerReferences[0].kind")), "ConfigMap");
     }
     cluster_fini(&c);
 }
@@ -622,6 +654,7 @@ TEST_MAIN(CASE(a_map_becomes_a_site_without_any_resource),
           CASE(ports_of_nodes_are_reached_where_the_map_says),
           CASE(frames_between_routers_are_as_large_as_the_map_says),
           CASE(the_map_of_services_says_how_long_a_site_may_be_silent),
+          CASE(a_policy_lets_strangers_in_at_the_ports_for_links_alone),
           CASE(no_option_is_passed_over_in_silence), CASE(options_that_ask_for_nothing_are_no_news),
           CASE(without_its_service_controller_a_site_neither_exposes_nor_shares),
           CASE(labels_and_annotations_of_the_map_are_everybodys),

@@ -62,7 +62,7 @@ static const struct option {
     {"cluster-permissions", TEXT,
      "targets in other namespaces are refused; an AttachedConnector of version 2 leads there",
      "false"},
-    {"create-network-policy", TEXT, "no NetworkPolicy is made", "false"},
+    {"create-network-policy", YES_NO, NULL, NULL},
     {"router-disable-mutual-tls", TEXT,
      "who links to this site has to show a certificate, as always", "false"},
     {"router-drop-tcp-connections", TEXT,
@@ -200,4 +200,8 @@ void site_options_tell(struct planning *p)
         else if (o->why && !(o->nothing && str_is_nocase(str_of(text), o->nothing)))
             note(p, key, o->why);
     }
+    if (site_option_is(p, "create-network-policy", "true") && !p->f->settings->has_policies)
+        note(p, "create-network-policy",
+             "this controller has no right to NetworkPolicies, as its Role in "
+             "deploy/skupper-version-1.yaml has it");
 }

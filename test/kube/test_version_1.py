@@ -14,6 +14,7 @@ from control import Controller
 from test_trouble import event_of
 from test_annotated import MAP, PROXY, ROUTER, content, entries, workload
 
+POLICIES = "networkpolicies.networking.k8s.io/v1"
 FILE = control.ROOT / "deploy" / "skupper-version-1.yaml"
 # Given so that the router's pods can be given it, or asked for within another request, or not
 # needed where nothing goes wrong.
@@ -24,7 +25,8 @@ UNSEEN = {
     "create deployments.apps", "delete deployments.apps", "delete configmaps",
     "update roles.rbac.authorization.k8s.io", "update rolebindings.rbac.authorization.k8s.io",
     "create ingresses.networking.k8s.io", "update ingresses.networking.k8s.io",
-    "delete ingresses.networking.k8s.io"}
+    "delete ingresses.networking.k8s.io", "create networkpolicies.networking.k8s.io",
+    "update networkpolicies.networking.k8s.io", "delete networkpolicies.networking.k8s.io"}
 
 
 def installed(kind_name):
@@ -172,6 +174,30 @@ def test_services_are_shared_between_such_sites(cluster, place, tmp_path):
         other.gone("services", "web")
     for pod in running:
         pod.stop()
+
+
+def test_a_network_policy_is_made_as_long_as_the_site_asks_for_one(cluster, place):
+    a, ns = cluster.admin, place.ns
+    with place.controller():
+        place.site(ingress="none", **{"create-network-policy": "true"})
+        made = a.await_object(POLICIES, "skupper-router", ns, bool, 120)
+        assert made["metadata"]["ownerReferences"][0]["name"] == "skupper-site"
+        assert made["spec"]["policyTypes"] == ["Ingress"]
+        assert [p["port"] for p in made["spec"]["ingress"][1]["ports"]] == [55671, 45671]
+        # What somebody opens is closed.
+        a.patch(POLICIES, "skupper-router", {"spec": {"ingress": [{}]}}, ns)
+        a.await_object(POLICIES, "skupper-router", ns,
+                       lambda o: o["spec"]["ingress"] == made["spec"]["ingress"], 120)
+        a.patch("configmaps", "skupper-site", {"data": {"create-network-policy": "false"}}, ns)
+        place.gone(POLICIES, "skupper-router")
+
+
+def test_a_network_policy_that_the_rights_do_not_allow_is_told(cluster, place):
+    cluster.admin.patch("roles", "controller", {
+        "rules": [r for r in rules() if "networkpolicies" not in r["resources"]]}, place.ns)
+    with place.controller():
+        made = place.site(ingress="none", **{"create-network-policy": "true"})
+        event_of(place, made, "no right to NetworkPolicies")
 
 
 def test_options_that_are_not_used_are_told_once_as_events(cluster, place):
