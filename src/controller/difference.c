@@ -20,9 +20,11 @@ static const char *const order[] = {
 
 // -------------------------------------------------------------------------------------- comparing
 
+// What a server need not tell: it leaves out numbers that are 0 as well.
 static bool is_empty(const json_t *v)
 {
     return !v || json_is_null(v) || json_is_false(v) ||
+           (json_is_integer(v) && json_integer_value(v) == 0) ||
            (json_is_string(v) && json_string_length(v) == 0) ||
            (json_is_array(v) && json_array_size(v) == 0) ||
            (json_is_object(v) && json_object_size(v) == 0);

@@ -31,6 +31,12 @@ def pod_spec(spec):
                 _default(volume[source], defaultMode=420)
 
 
+def _leave_out(obj, name):
+    """What says nothing is not told."""
+    if obj.get(name) in ("", 0):
+        del obj[name]
+
+
 def _container(c):
     image = c.get("image", "")
     tag = image.rpartition("/")[2].partition(":")[2]
@@ -40,6 +46,7 @@ def _container(c):
     for port in c.get("ports") or ():
         _default(port, protocol="TCP")
     for env in c.get("env") or ():
+        _leave_out(env, "value")
         of_field = (env.get("valueFrom") or {}).get("fieldRef")
         if of_field:
             _default(of_field, apiVersion="v1")
@@ -48,6 +55,7 @@ def _container(c):
         if probe:
             _default(probe, timeoutSeconds=1, periodSeconds=10, successThreshold=1,
                      failureThreshold=3)
+            _leave_out(probe, "initialDelaySeconds")
             if "httpGet" in probe:
                 _default(probe["httpGet"], path="/", scheme="HTTP")
 
