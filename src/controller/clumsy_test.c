@@ -147,6 +147,33 @@ TEST(what_may_not_be_changed_says_so_itself)
     cluster_fini(&c);
 }
 
+// What was there before goes on; what is new is not there.
+TEST(nothing_new_is_configured_while_the_configuration_cannot_be_written)
+{
+    struct cluster c;
+
+    put_site(&c, "{}");
+    cluster_put(&c, "Listener", "db", "{'routingKey': 'x', 'host': 'db', 'port': 1}");
+    cluster_put(&c, "Listener", "web", "{'routingKey': 'x', 'host': 'web', 'port': 1}");
+    cluster_settle(&c);
+    json_object_set_new(c.refused, "ConfigMap/skupper-router", json_string("too large"));
+    cluster_put(&c, "Listener", "more", "{'routingKey': 'x', 'host': 'more', 'port': 1}");
+    cluster_put(&c, "Connector", "some", "{'routingKey': 'x', 'host': 'some', 'port': 1}");
+    cluster_set_spec(&c, "Listener/web", "{'routingKey': 'y', 'host': 'web', 'port': 1}");
+    for (int i = 0; i < 3; i++)
+        cluster_turn(&c);
+    CHECK_STATUS(&c, "Site/west", NULL, "Error too large");
+    CHECK_STATUS(&c, "Listener/db", "Configured", "True Ready OK");
+    CHECK_STATUS(&c, "Listener/web", "Configured", "False Error too large");
+    CHECK_STATUS(&c, "Listener/more", "Configured", "False Error too large");
+    CHECK_STATUS(&c, "Connector/some", "Configured", "False Error too large");
+    json_object_clear(c.refused);
+    cluster_settle(&c);
+    CHECK_STATUS(&c, "Listener/more", "Configured", "True Ready OK");
+    CHECK_STATUS(&c, "Listener/web", "Configured", "True Ready OK");
+    cluster_fini(&c);
+}
+
 static const char *note_of(const struct cluster *c, const char *key)
 {
     return site_text(json_object_get(c->plan.notes, key), "message");
@@ -205,4 +232,5 @@ TEST_MAIN(CASE(the_site_that_has_the_router_keeps_it),
           CASE(a_listener_cannot_have_the_name_of_a_service_of_the_site),
           CASE(access_that_cannot_be_made_is_no_access_that_is_ready),
           CASE(what_may_not_be_changed_says_so_itself),
+          CASE(nothing_new_is_configured_while_the_configuration_cannot_be_written),
           CASE(what_is_wrong_with_the_content_of_a_secret_is_told))

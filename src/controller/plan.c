@@ -286,6 +286,19 @@ static bool is_for_model(const json_t *object)
     return kind && !is_kind(object, "ConfigMap") && !is_made_by_us(object);
 }
 
+static const char *config_problem(const struct planning *p)
+{
+    const char *words = "";
+
+    for (size_t i = 0; i < p->groups && !words[0]; i++) {
+        char *key = site_key("ConfigMap", site_groups[i]);
+
+        words = value_of(p->f->refused, key);
+        free(key);
+    }
+    return words;
+}
+
 static void derive(struct planning *p, const struct site_input *inputs, size_t count)
 {
     const struct site_facts facts = {
@@ -309,6 +322,7 @@ static void derive(struct planning *p, const struct site_input *inputs, size_t c
         .attached = p->attached,
         .taken = p->taken,
         .site_problem = p->site_problem,
+        .config_problem = config_problem(p),
         .secured = p->secured,
         .access_types = p->access_types,
         .shared = p->shared,

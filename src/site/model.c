@@ -561,6 +561,36 @@ static bool needs_site(const struct model *m, const struct thing *t)
              thing_is(t, "Certificate"));
 }
 
+// As it stands it was told to be configured before.
+static bool was_configured(const struct thing *t, const json_t *before)
+{
+    const json_t *generation = site_get(t->value, "metadata.generation");
+    json_t *c;
+    size_t i;
+
+    json_array_foreach((json_t *)(uintptr_t)site_get(before, "status.conditions"), i, c)
+    {
+        if (strcmp(site_text(c, "type"), "Configured") == 0)
+            return strcmp(site_text(c, "status"), "True") == 0 &&
+                   json_equal(json_object_get(c, "observedGeneration"), generation);
+    }
+    return false;
+}
+
+// What is to be in the router's configuration, and cannot be written there.
+static void tell_unwritten(const struct model *m, struct thing *t)
+{
+    static const char *const kinds[] = {
+        "Listener", "MultiKeyListener", "Connector", "AttachedConnectorBinding", "Link", NULL};
+    const char *words = m->facts->config_problem ? m->facts->config_problem : "";
+    const json_t *before = json_object_get(m->facts->previous, t->key);
+
+    if (words[0] && before && is_one_of(t->kind->name, strlen(t->kind->name), kinds) &&
+        cond_is_set(t, "Configured") && strcmp(cond_message(t, "Configured"), "OK") == 0 &&
+        !was_configured(t, before))
+        cond_error(t, "Configured", "%s", words);
+}
+
 static void apply_thing(struct model *m, struct thing *t)
 {
     const char *first = t->kind->conditions[0];
@@ -580,6 +610,7 @@ static void apply_thing(struct model *m, struct thing *t)
         if (thing_is(t, steps[i].kind))
             steps[i].apply(m, t);
     }
+    tell_unwritten(m, t);
 }
 
 static int by_text(const void *a, const void *b)

@@ -208,6 +208,8 @@ struct site_facts {
     const json_t *taken;
     // Why something that the Site needs cannot be had; NULL or "": all is well.
     const char *site_problem;
+    // Why the router's configuration cannot be written as it is wanted; NULL or "": it can.
+    const char *config_problem;
     // What became of each SecuredAccess: {name: {"endpoints": [{"name", "host", "port"}],
     // "error": "words"}}.
     const json_t *secured;
