@@ -230,6 +230,7 @@ struct router_conn {
     bool is_ending;              // the router it leads to has said that it ends soon
     bool is_retired;             // a newer generation of its group has taken over
     struct mono leaves_at;       // an older uplink: retired then; 0: it is none
+    bool is_drained;             // likewise: its interior was asked to send nothing more
     struct list on_group;        // neighbour.data_conns, or router.data_conns while alone
     char correlator[RNG_ID_LEN + 1];
     uint64_t ordinal;

@@ -363,10 +363,26 @@ static bool is_newer(const struct router_conn *a, const struct router_conn *b)
            (a->tls_ordinal > b->tls_ordinal || (b->is_ending && !a->is_ending));
 }
 
+// Nothing more comes down on it.
+static void drain(struct router_conn *c)
+{
+    list_for_each (node, &c->links) {
+        struct router_link *l = list_entry(node, struct router_link, on_conn);
+
+        if (l->kind == LINK_PROXY_IN || l->kind == LINK_DOWNLINK) {
+            l->is_leaving = true;
+            amqp_link_drain(l->amqp);
+        }
+    }
+    c->is_drained = true;
+    conn_mark(c);
+}
+
 // The same connector has come up with a newer certificate, or at another router than one that ends.
-// What comes down comes on the new connection from now on; what goes up does, for each address,
-// once the interior has told there that somebody is elsewhere. What is under way goes to its end on
-// the old one.
+// What comes down comes on the new connection from now on (in the latter case also on the old one
+// for a moment: other routers have yet to hear that this one is reached by the new one); what goes
+// up does, for each address, once the interior has told there that somebody is elsewhere. What is
+// under way goes to its end on the old one.
 static void take_over(struct router_conn *c)
 {
     struct router *r = c->router;
@@ -377,13 +393,10 @@ static void take_over(struct router_conn *c)
 
         edge_link_down(l);
         l->proxied = NULL;
-        if (l->kind == LINK_PROXY_IN || l->kind == LINK_DOWNLINK) {
-            l->is_leaving = true;
-            amqp_link_drain(l->amqp);
-        }
     }
+    if (!old->is_ending)
+        drain(old);
     once_begin(r);
-    conn_mark(old);
     old->leaves_at = mono_add_ms(r->now, HANDOVER_MS);
     r->scrub_at = mono_min(r->scrub_at, old->leaves_at);
     activate(c);
@@ -406,6 +419,12 @@ bool edge_retire(struct router *r)
         if (c->leaves_at.ns == 0 || c->is_retired || c == r->uplink)
             continue;
         if (mono_before(r->now, c->leaves_at)) {
+            any = true;
+            continue;
+        }
+        if (!c->is_drained) {
+            drain(c);
+            c->leaves_at = mono_add_ms(r->now, HANDOVER_MS);
             any = true;
             continue;
         }

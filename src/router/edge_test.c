@@ -144,8 +144,9 @@ TEST(multicast_reaches_edges_and_interior_once_each)
     net_end(&n);
 }
 
-// An uplink of E to I by the connector `name`, with the certificate of that ordinal.
-static struct wire *uplink(struct net *n, const char *name, int64_t ordinal)
+// An uplink of E to an interior router by the connector `name`, with the certificate of that
+// ordinal.
+static struct wire *uplink_to(struct net *n, int interior, const char *name, int64_t ordinal)
 {
     struct wire *w = net_wire(n);
     struct router_conn_opts dial = net_conn_opts(ROUTER_ROLE_EDGE, false, 1);
@@ -155,9 +156,14 @@ static struct wire *uplink(struct net *n, const char *name, int64_t ordinal)
     dial.tls_protocol = listen.tls_protocol = "TLSv1.3";
     dial.tls_ordinal = ordinal;
     w->conn[0] = router_conn_new(n->routers[1], &dial, n->now);
-    w->conn[1] = router_conn_new(n->routers[0], &listen, n->now);
+    w->conn[1] = router_conn_new(n->routers[interior], &listen, n->now);
     net_run(n);
     return w;
+}
+
+static struct wire *uplink(struct net *n, const char *name, int64_t ordinal)
+{
+    return uplink_to(n, 0, name, ordinal);
 }
 
 static uint32_t carried(const struct wire *w)
@@ -260,6 +266,35 @@ TEST(an_uplink_with_a_newer_certificate_takes_over_and_nothing_is_lost)
     net_pass(&t.net, 3000);
     CHECK(has_ended(&t.net, first));
     talk_once(&t);
+    net_end(&t.net);
+}
+
+// Other interior routers have yet to hear that the edge router is reached by the next one.
+TEST(an_uplink_to_a_router_that_ends_goes_on_for_a_moment_beside_the_next)
+{
+    struct talk t;
+    struct wire *first, *second;
+
+    talk_begin(&t);
+    net_router(&t.net, "J", ROUTER_INTERIOR);
+    first = uplink(&t.net, "up", 1);
+    talk_attach(&t);
+    second = uplink_to(&t.net, 2, "up", 1);
+    CHECK(t.net.routers[1]->uplink == first->conn[0]); // stands by
+    net_cut(&t.net, second);
+    router_end_soon(t.net.routers[0], t.net.now);
+    net_run(&t.net);
+    second = uplink_to(&t.net, 2, "up", 1);
+    CHECK(t.net.routers[1]->uplink == second->conn[0]);
+    net_pass(&t.net, 900);
+    send_text(t.high, t.down, NULL, "x");
+    CHECK_EQ(t.low->received, 1);
+    CHECK_HEARD(t.high, "accepted");
+    net_pass(&t.net, 3000);
+    send_text(t.high, t.down, NULL, "x");
+    CHECK_EQ(t.low->received, 1);
+    net_pass(&t.net, 3000);
+    CHECK(has_ended(&t.net, first));
     net_end(&t.net);
 }
 
@@ -589,6 +624,7 @@ TEST_MAIN(CASE(an_uplink_has_joined_when_it_has_told_of_consumers_elsewhere),
           CASE(closest_at_an_edge_is_who_is_at_the_edge),
           CASE(multicast_reaches_edges_and_interior_once_each),
           CASE(an_uplink_with_a_newer_certificate_takes_over_and_nothing_is_lost),
+          CASE(an_uplink_to_a_router_that_ends_goes_on_for_a_moment_beside_the_next),
           CASE(an_uplink_of_another_connector_or_an_older_certificate_stands_by),
           CASE(a_multicast_that_comes_down_both_uplinks_arrives_once),
           CASE(a_newer_uplink_that_is_lost_at_once_leaves_the_older_one),

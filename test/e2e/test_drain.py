@@ -145,6 +145,37 @@ def test_who_dialled_it_is_with_another_before_it_ends(routers, mode):
     assert has_ended(ending)
 
 
+def test_a_server_at_an_edge_router_is_there_while_that_moves_over(routers):
+    """Known at its new interior router before it goes from the one that ends: nobody is refused."""
+    middle, link, port, server = free_port(), free_port(), free_port(), Server(echo)
+    routers("D", entities=[inter_router(middle), listener(port)])
+    ending = routers("A", entities=[edge_listener(link), link_to(middle)],
+                     environment=drain(accept=0))
+    edge = routers("E", mode="edge", entities=[link_to(link, role="edge"), connector(server.port)])
+    wait(lambda: not is_refused(port))
+    failures, over = [], threading.Event()
+
+    def call():
+        while not over.is_set():
+            try:
+                exchange(port)
+            except (OSError, AssertionError) as e:
+                failures.append(repr(e))
+
+    callers = [threading.Thread(target=call) for _ in range(3)]
+    for caller in callers:
+        caller.start()
+    end(ending)
+    wait(lambda: is_refused(link))
+    routers("C", entities=[edge_listener(link), link_to(middle)])
+    edge.log.wait("container=C")
+    ended = has_ended(ending)
+    over.set()
+    for caller in callers:
+        caller.join()
+    assert ended and not failures, failures
+
+
 def test_it_ends_when_nobody_is_there(routers):
     a = routers("A", entities=[inter_router(free_port())], environment=drain(accept=0))
     end(a)
