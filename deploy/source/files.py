@@ -29,7 +29,7 @@ def _plain_files(version):
     bare = controller.for_namespace(_plain(version, None, PLAIN_TYPES), has_definitions=False)
     return {
         "skupper-version-1.yaml": TOP +
-        "# A controller for the namespace it is installed in, where the resource definitions are not:\n"
+        "# A controller for the namespace it is installed in, which needs no resource definitions:\n"
         "# its site is that of the ConfigMap skupper-site, its services are those of annotations. It\n"
         "# takes no right outside of the namespace, and none of an administrator:\n"
         "#   kubectl apply -n NAMESPACE -f skupper-version-1.yaml\n---\n" + documents(bare),
