@@ -467,17 +467,17 @@ static json_t *seen_secret(const struct space *s, const char *name)
     return w ? kube_watch_get(w, s->ns, name) : NULL;
 }
 
-// It may have gone while the key was made.
-static bool has_owner(const struct space *s, const json_t *secret)
+// Whose it is may have gone while the key was made. One that a user asked for belongs to nobody.
+static bool is_orphan(const struct space *s, const json_t *secret)
 {
     const json_t *owner = site_get(secret, "metadata.ownerReferences[0]");
     const char *kind = site_text(owner, "kind"), *name = site_text(owner, "name");
     struct kube_watch *w = watch_for(s->c, kind, name);
     json_t *there = w ? kube_watch_get(w, s->ns, name) : NULL;
-    bool has = there && strcmp(site_text(there, "metadata.uid"), site_text(owner, "uid")) == 0;
+    bool is = owner && strcmp(site_text(there, "metadata.uid"), site_text(owner, "uid")) != 0;
 
     json_decref(there);
-    return has;
+    return is;
 }
 
 // The Secret is there: it is an operation like any other.
@@ -496,7 +496,7 @@ static void have_secret(void *user, int err, json_t *take_secret, const json_t *
         json_object_set_new(s->refused, key, json_string(why));
         mark(s);
         retry(s);
-    } else if (!has_owner(s, take_secret)) {
+    } else if (is_orphan(s, take_secret)) {
         json_decref(take_secret);
     } else {
         log_write(LOG_AGENT, LOG_INFO, "certificate made namespace=%s name=%s: %s", s->ns, name,
