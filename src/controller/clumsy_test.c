@@ -174,6 +174,54 @@ TEST(nothing_new_is_configured_while_the_configuration_cannot_be_written)
     cluster_fini(&c);
 }
 
+TEST(a_site_that_is_written_wrong_loses_nothing_that_it_has)
+{
+    struct cluster c;
+
+    put_site(&c, "{'linkAccess': 'local', 'ha': true}");
+    cluster_put(&c, "Listener", "db", "{'routingKey': 'x', 'host': 'back', 'port': 1}");
+    cluster_settle(&c);
+    cluster_set_spec(&c, "Site/west", "{'linkAccess': 'local', 'ha': true, 'edge': true}");
+    cluster_remove(&c, "Listener/db");
+    cluster_settle(&c);
+    CHECK_STATUS(&c, "Site/west", "Configured", "False Error Edge sites cannot have HA enabled");
+    CHECK(cluster_get(&c, "Deployment/skupper-router-2") != NULL);
+    CHECK(cluster_get(&c, "ConfigMap/skupper-router-2") != NULL);
+    CHECK(cluster_get(&c, "Service/back") != NULL);
+    // Set right, it gives up what it no longer needs.
+    cluster_set_spec(&c, "Site/west", "{'linkAccess': 'local'}");
+    cluster_settle(&c);
+    CHECK(!cluster_get(&c, "Deployment/skupper-router-2"));
+    CHECK(!cluster_get(&c, "Service/back"));
+    cluster_fini(&c);
+}
+
+TEST(what_is_about_to_go_is_let_go)
+{
+    static const char *const keys[] = {"Service/back", "Deployment/skupper-router",
+                                       "ServiceAccount/skupper-router", NULL};
+
+    for (size_t i = 0; keys[i]; i++) {
+        struct cluster c;
+
+        put_site(&c, "{}");
+        cluster_put(&c, "Listener", "db", "{'routingKey': 'x', 'host': 'back', 'port': 1}");
+        cluster_settle(&c);
+        json_object_set_new(metadata_of(cluster_get(&c, keys[i])), "deletionTimestamp",
+                            json_string("2026-01-01T00:00:00Z"));
+        json_object_del(cluster_get(&c, keys[i]), "spec");
+        json_object_del(metadata_of(cluster_get(&c, keys[i])), "ownerReferences");
+        cluster_settle(&c);
+        CHECK(!json_object_get(cluster_get(&c, keys[i]), "spec"));
+        CHECK_STATUS(&c, "Site/west", "Configured", "True Ready OK");
+        // Gone, it is made anew.
+        cluster_remove(&c, keys[i]);
+        cluster_settle(&c);
+        CHECK(site_get(cluster_get(&c, keys[i]), "metadata.ownerReferences") != NULL);
+        cluster_fini(&c);
+    }
+}
+
 static const char *note_of(const struct cluster *c, const char *key)
 {
     return site_text(json_object_get(c->plan.notes, key), "message");
@@ -233,4 +281,6 @@ TEST_MAIN(CASE(the_site_that_has_the_router_keeps_it),
           CASE(access_that_cannot_be_made_is_no_access_that_is_ready),
           CASE(what_may_not_be_changed_says_so_itself),
           CASE(nothing_new_is_configured_while_the_configuration_cannot_be_written),
+          CASE(a_site_that_is_written_wrong_loses_nothing_that_it_has),
+          CASE(what_is_about_to_go_is_let_go),
           CASE(what_is_wrong_with_the_content_of_a_secret_is_told))
