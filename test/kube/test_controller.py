@@ -188,10 +188,10 @@ def test_rights_that_are_taken_away_are_told_and_what_is_there_stays(home):
 def test_of_two_controllers_of_one_name_one_acts(recorded):
     control.prepare(recorded)
     site = Site(recorded)
-    with Controller(recorded, name="twin") as first:
+    with Controller(recorded, name="twin", image=None) as first:
         whole(site)
         settled(site, "one")
-        with Controller(recorded, name="twin") as second:
+        with Controller(recorded, name="twin", image=None) as second:
             mark = recorded.mark()
             settled(site, "two")
             assert writes(site, mark) == one_listener("two")

@@ -6,11 +6,13 @@ The image has to be in the nodes, or in a registry they reach: SKUPPER_IMAGE, el
 deploy/ names. It is also what is served and what calls, so no other is needed."""
 
 import json
+import tarfile
 
 import pytest
 
 import control
 import test_deploy
+from cli import Cli
 from control import IMAGE, kind, resource
 from pods import wait
 
@@ -123,6 +125,22 @@ def test_a_service_is_reached_from_the_other_namespace_while_its_pods_come_and_g
         west.admin.delete("pods", pod, west.ns)
         west.admin.await_gone("pods", pod, west.ns, SECONDS)
     west.await_answer("backend", 8080)
+
+
+def test_the_router_in_its_pod_is_asked(places, tmp_path):
+    """By way of the API server and the kubelet."""
+    west, east = places
+    cli = Cli(west.cluster, west.ns, home=tmp_path)
+    wait(lambda: cli.ask("trace", "backend").returncode == 0, lambda: cli.ask("trace", "backend"))
+    told = json.loads(cli.run("trace", "backend", "-o", "json"))
+    assert len(told["path"]) == 2 and told["server"]["name"].startswith("connector/backend")
+    assert cli.run("why", "backend").startswith(cli.run("trace", "backend").splitlines()[0])
+    cli.run("debug", "dump", "d")
+    [file] = tmp_path.glob("d-*.tar.gz")
+    with tarfile.open(file) as archive:
+        [routers] = [m for m in archive.getmembers() if m.name.endswith("-skstat-g.json")]
+        [router] = json.load(archive.extractfile(routers))
+    assert router["id"] in west.pods("skupper.io/component=router")
 
 
 def left(place):
