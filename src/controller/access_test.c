@@ -83,6 +83,28 @@ TEST(each_type_of_access_makes_its_objects_and_says_where_it_is)
     }
 }
 
+TEST(nginx_is_told_to_leave_tls_alone)
+{
+    static const char NOTES[] = "{'internal.skupper.io/controlled': 'true',"
+                                " 'nginx.ingress.kubernetes.io/ssl-passthrough': 'true',"
+                                " 'nginx.ingress.kubernetes.io/ssl-redirect': 'true'}";
+    struct cluster c;
+
+    cluster_init(&c);
+    put_access(&c, "ingress-nginx", ", 'settings': {'domain': 'i.example.org'}");
+    cluster_settle(&c);
+    CHECK_JSON(site_get(cluster_get(&c, "Ingress/in"), "metadata.annotations"), NOTES);
+    cluster_fini(&c);
+    cluster_init(&c);
+    put_access(&c, "ingress",
+               ", 'settings': {'domain': 'i.example.org', 'ingressClassName': 'haproxy'}");
+    cluster_settle(&c);
+    CHECK_JSON(site_get(cluster_get(&c, "Ingress/in"), "metadata.annotations"),
+               "{'internal.skupper.io/controlled': 'true'}");
+    CHECK_STR(str_of(site_text(cluster_get(&c, "Ingress/in"), "spec.ingressClassName")), "haproxy");
+    cluster_fini(&c);
+}
+
 TEST(access_that_cannot_be_had_says_why)
 {
     static const struct {
@@ -195,7 +217,7 @@ TEST(settings_that_do_not_fit_together_are_told)
 }
 
 TEST_MAIN(CASE(each_type_of_access_makes_its_objects_and_says_where_it_is),
-          CASE(access_that_cannot_be_had_says_why),
+          CASE(nginx_is_told_to_leave_tls_alone), CASE(access_that_cannot_be_had_says_why),
           CASE(a_domain_comes_from_the_gateway_of_the_controller),
           CASE(another_type_of_access_takes_the_objects_of_the_former_away),
           CASE(the_default_type_is_what_the_cluster_does_best),

@@ -215,6 +215,27 @@ TEST(ha_adds_a_second_router_and_takes_it_away_again)
     cluster_fini(&c);
 }
 
+TEST(two_routers_are_on_two_nodes_if_that_can_be)
+{
+    static const char path[] = "spec.template.spec.affinity";
+    struct cluster c;
+
+    put_site(&c, "{'ha': true}");
+    cluster_settle(&c);
+    CHECK_JSON(site_get(cluster_get(&c, "Deployment/skupper-router-2"), path),
+               "{'podAntiAffinity': {'preferredDuringSchedulingIgnoredDuringExecution': [{"
+               "'weight': 100, 'podAffinityTerm': {'topologyKey': 'kubernetes.io/hostname',"
+               " 'labelSelector': {'matchLabels': {'application': 'skupper-router',"
+               " 'skupper.io/type': 'site'}}}}]}}");
+    cluster_set_spec(&c, "Site/west", "{'ha': true, 'settings': {'disable-anti-affinity': 't'}}");
+    cluster_plan(&c);
+    CHECK(!site_get(json_object_get(c.plan.objects, "Deployment/skupper-router-2"), path));
+    cluster_set_spec(&c, "Site/west", "{}");
+    cluster_plan(&c);
+    CHECK(!site_get(json_object_get(c.plan.objects, "Deployment/skupper-router"), path));
+    cluster_fini(&c);
+}
+
 TEST(what_needs_a_new_pod_changes_the_digest_and_nothing_else_does)
 {
     static const struct {
@@ -485,6 +506,7 @@ TEST_MAIN(CASE(a_site_becomes_the_objects_of_the_reference), CASE(each_object_is
           CASE(addresses_come_from_the_cluster_and_go_into_certificates),
           CASE(routers_take_their_time_to_end_where_there_is_another),
           CASE(ha_adds_a_second_router_and_takes_it_away_again),
+          CASE(two_routers_are_on_two_nodes_if_that_can_be),
           CASE(what_needs_a_new_pod_changes_the_digest_and_nothing_else_does),
           CASE(listeners_have_services_and_keep_their_ports),
           CASE(ports_on_nodes_that_others_chose_stay),

@@ -358,6 +358,23 @@ TEST(a_binding_connects_pods_of_another_namespace)
     desk_fini(&d);
 }
 
+TEST(a_binding_may_offer_each_pod_by_its_name_too)
+{
+    struct desk d;
+    const json_t *e;
+
+    cluster_desk(&d, "{}");
+    desk_put_spec(&d, "AttachedConnectorBinding", "x",
+                  "{'connectorNamespace': 'far', 'routingKey': 'x', 'exposePodsByName': true}");
+    desk_know(&d, "attached", "[" ATTACHED("x", "far", "default") "]");
+    desk_derive(&d);
+    CHECK(desk_entity(&d, "tcpConnector", "connector/x@10.0.0.4") != NULL);
+    e = desk_entity(&d, "tcpConnector", "connector/x@x");
+    CHECK_STR(str_of(site_text(e, "address")), "x.x");
+    CHECK_STR(str_of(site_text(e, "host")), "10.0.0.4");
+    desk_fini(&d);
+}
+
 TEST(an_attached_connector_says_whether_it_is_let_in)
 {
     static const struct {
@@ -446,5 +463,6 @@ TEST_MAIN(CASE(a_site_in_a_cluster_has_the_router_configuration_of_the_reference
           CASE(a_service_may_have_a_certificate_without_a_ca),
           CASE(a_connector_leads_to_the_pods_it_selects), CASE(a_link_says_what_its_secret_lacks),
           CASE(a_binding_connects_pods_of_another_namespace),
+          CASE(a_binding_may_offer_each_pod_by_its_name_too),
           CASE(an_attached_connector_says_whether_it_is_let_in),
           CASE(without_a_site_there_is_no_router), CASE(labels_are_selected_as_in_kubernetes))
