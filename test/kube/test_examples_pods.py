@@ -32,6 +32,11 @@ def lacks(pod):
     return None
 
 
+def is_ready(pod):
+    return any(c["type"] == "Ready" and c["status"] == "True"
+               for c in pod["status"].get("conditions") or ())
+
+
 class Place(test_pods.Place):
     """A site of an example, in a namespace of its own."""
 
@@ -51,13 +56,17 @@ class Place(test_pods.Place):
                 self.await_workload(PLURALS[document["kind"]], document["metadata"]["name"])
 
     def await_workload(self, resource, name):
-        def runs(obj):
-            missing = [m for m in map(lacks, self.pods("app=" + name).values()) if m]
-            if missing:
-                pytest.skip(missing[0])
-            return obj["status"].get("readyReplicas", 0) == obj["spec"]["replicas"]
-
-        self.admin.await_object(resource, name, self.ns, runs, SECONDS)
+        """Told by its pods: of an image that cannot be had the workload hears nothing."""
+        replicas = self.admin.get(resource, name, self.ns)["spec"]["replicas"]
+        with self.admin.watch("pods", self.ns, SECONDS, labelSelector="app=" + name) as watch:
+            ready = set()
+            while len(ready) < replicas:
+                _, pod = watch.until(lambda kind, pod: lacks(pod) or is_ready(pod))
+                if lacks(pod):
+                    pytest.skip(lacks(pod))
+                ready.add(pod["metadata"]["name"])
+        self.admin.await_object(resource, name, self.ns, lambda o: o["status"].get(
+            "readyReplicas", 0) == replicas, SECONDS)
 
     def scale(self, name, replicas):
         self.admin.patch("deployments", name, {"spec": {"replicas": replicas}}, self.ns)

@@ -140,7 +140,8 @@ def test_the_router_in_its_pod_is_asked(places, tmp_path):
     with tarfile.open(file) as archive:
         [routers] = [m for m in archive.getmembers() if m.name.endswith("-skstat-g.json")]
         [router] = json.load(archive.extractfile(routers))
-    assert router["id"] in west.pods("skupper.io/component=router")
+    [pod] = west.pods("skupper.io/component=router")
+    assert router["id"] == "west-" + pod
 
 
 def left(place):
