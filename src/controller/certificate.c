@@ -93,6 +93,7 @@ static void tell_profile(struct planning *p, const json_t *secret, const char *p
     bool is_tls = strcmp(site_text(secret, "type"), "kubernetes.io/tls") == 0;
     const json_t *attrs = profile_attrs(p, profile);
     const json_t *oldest = json_object_get(attrs, "oldestValidOrdinal");
+    const char *prior = annotation(secret, "skupper.io/tls-prior-valid-revisions");
     json_t *fact = json_object();
 
     for (size_t i = 1; is_tls && i < KEYS; i++)
@@ -106,6 +107,8 @@ static void tell_profile(struct planning *p, const json_t *secret, const char *p
         json_object_set_new(fact, "ordinal", json_integer(ordinal_of(p, secret, profile)));
     if (json_is_integer(oldest))
         json_object_set(fact, "oldest", (json_t *)(uintptr_t)oldest);
+    if (prior[0])
+        json_object_set_new(fact, "prior", json_string(prior));
     json_object_set_new(p->certificates, profile, fact);
 }
 

@@ -86,6 +86,46 @@ TEST(a_changed_secret_raises_the_ordinal_with_one_write_to_it)
     cluster_fini(&c);
 }
 
+// The Secret's word comes before that of the Site.
+TEST(how_many_former_certificates_count_can_be_said)
+{
+    static const struct {
+        const char *site, *secret; // "": nothing is said
+        int oldest;                // after four changes
+    } rows[] = {{"{}", "", 2},
+                {"{'settings': {'tls-prior-valid-revisions': '0'}}", "", 4},
+                {"{'settings': {'tls-prior-valid-revisions': '1'}}", "3", 1},
+                {"{'settings': {'tls-prior-valid-revisions': 'some'}}", "", 2}};
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct cluster c;
+        json_t *profile;
+
+        cluster_init(&c);
+        cluster_put(&c, "Site", "west", rows[i].site);
+        cluster_put(&c, "Link", "east", LINK);
+        put_secret(&c, "east", "kubernetes.io/tls",
+                   "{'ca.crt': 'Y2E=', 'tls.crt': 'Y3J0', 'tls.key': 'a2V5'}");
+        if (rows[i].secret[0])
+            json_object_set_new(
+                metadata_of(cluster_get(&c, "Secret/east")), "annotations",
+                json_pack("{s:s}", "skupper.io/tls-prior-valid-revisions", rows[i].secret));
+        cluster_settle(&c);
+        for (int k = 1; k <= 4; k++) {
+            json_object_set_new(json_object_get(cluster_get(&c, "Secret/east"), "data"), "tls.crt",
+                                json_sprintf("Y3J%d", k));
+            touch(&c, cluster_get(&c, "Secret/east"));
+            cluster_settle(&c);
+        }
+        profile = cluster_entity(&c, "skupper-router", "sslProfile", "east-profile");
+        CHECK_EQ_FOR(rows[i].site,
+                     json_integer_value(json_object_get(profile, "oldestValidOrdinal")),
+                     rows[i].oldest);
+        json_decref(profile);
+        cluster_fini(&c);
+    }
+}
+
 TEST(a_secret_is_made_anew_when_it_is_not_what_its_certificate_wants)
 {
     static const struct {
@@ -239,6 +279,7 @@ TEST(templates_add_labels_and_sizes)
 
 TEST_MAIN(CASE(a_link_waits_for_its_secret_and_goes_without_it),
           CASE(a_changed_secret_raises_the_ordinal_with_one_write_to_it),
+          CASE(how_many_former_certificates_count_can_be_said),
           CASE(a_secret_is_made_anew_when_it_is_not_what_its_certificate_wants),
           CASE(a_ca_near_its_end_stays_the_same_for_longer),
           CASE(a_secret_of_the_user_is_used_and_never_written),

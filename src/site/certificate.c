@@ -60,7 +60,9 @@ static int64_t prior_valid(const struct model *m, const char *certificate)
 {
     static const char key[] = "skupper.io/tls-prior-valid-revisions";
     const struct thing *secret = model_find(m, "Secret", certificate);
-    const char *text = secret ? thing_annotation(secret, key) : NULL;
+    const json_t *fact = json_object_get(m->facts->certificates, certificate);
+    const char *text =
+        secret ? thing_annotation(secret, key) : json_string_value(json_object_get(fact, "prior"));
     int64_t count;
 
     if (!text)

@@ -174,8 +174,9 @@ struct site_facts {
     // Ports once chosen: {"skupper-local/normal": 5671}. See site_wanted.ports.
     const json_t *ports;
     // Certificates there are: {name: {"ordinal": 3, "oldest": 1, "expires": "2031-…", "error": "",
-    // "lacks_ca": false}}. `ordinal` grows with each change of the content. `error` says why there
-    // is none, or why an older or another one goes on that is not what was asked for.
+    // "lacks_ca": false, "prior": "2"}}. `ordinal` grows with each change of the content. `error`
+    // says why there is none, or why an older or another one goes on that is not what was asked
+    // for. `prior`: how many former ones count, where the certificate says so itself.
     const json_t *certificates;
     // In a cluster, what its Secrets say of HTTP proxies: {name: {"host", "port", "username"}}.
     const json_t *proxies;
