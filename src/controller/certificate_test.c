@@ -277,6 +277,66 @@ TEST(templates_add_labels_and_sizes)
     cluster_fini(&c);
 }
 
+TEST(a_template_may_be_for_objects_with_certain_labels)
+{
+    struct cluster c;
+
+    cluster_init(&c);
+    cluster_add(&c, config_map("west", "t", "{'skupper.io/label-template': '', 'team': 'a'}", "{}",
+                               "{'labelSelector': 'skupper.io/type=site'}"));
+    cluster_add(&c, config_map("west", "u", "{'skupper.io/label-template': '', 'floor': '1'}", "{}",
+                               "{'labelSelector': 'skupper.io/type=other'}"));
+    cluster_add(&c, config_map("west", "v", "{'skupper.io/label-template': '', 'room': '1'}", "{}",
+                               "{'labelSelector': 'in ('}"));
+    cluster_put(&c, "Site", "west", "{}");
+    cluster_settle(&c);
+    CHECK_STR(
+        str_of(json_string_value(json_object_get(
+            site_get(cluster_get(&c, "Deployment/skupper-router"), "metadata.labels"), "team"))),
+        "a");
+    CHECK(!json_object_get(
+        site_get(cluster_get(&c, "Deployment/skupper-router"), "metadata.labels"), "floor"));
+    CHECK(!json_object_get(
+        site_get(cluster_get(&c, "Deployment/skupper-router"), "metadata.labels"), "room"));
+    CHECK(!site_get(cluster_get(&c, "Service/skupper-router-local"), "metadata.labels.team"));
+    cluster_fini(&c);
+}
+
+TEST(a_secret_says_which_hosts_it_is_for)
+{
+    struct cluster c;
+
+    cluster_init(&c);
+    cluster_put(&c, "Site", "west", "{}");
+    cluster_settle(&c);
+    CHECK_STR(str_of(json_string_value(json_object_get(
+                  site_get(cluster_get(&c, "Secret/skupper-local-server"), "metadata.annotations"),
+                  "internal.skupper.io/hosts"))),
+              "skupper-router-local,skupper-router-local.west,"
+              "skupper-router-local.west.svc.cluster.local");
+    cluster_fini(&c);
+}
+
+// Other settings of the RouterAccess stay.
+TEST(the_class_of_ingresses_is_that_of_the_site)
+{
+    static const char key[] = "RouterAccess/skupper-router";
+    struct cluster c;
+
+    cluster_init(&c);
+    cluster_put(&c, "Site", "west",
+                "{'linkAccess': 'ingress', 'settings': {'ingressClassName': 'haproxy'}}");
+    cluster_settle(&c);
+    CHECK_JSON(site_get(cluster_get(&c, key), "spec.settings"), "{'ingressClassName': 'haproxy'}");
+    CHECK_JSON(site_get(cluster_get(&c, "SecuredAccess/skupper-router"), "spec.settings"),
+               "{'ingressClassName': 'haproxy'}");
+    cluster_set_spec(&c, "Site/west",
+                     "{'linkAccess': 'ingress', 'settings': {'ingressClassName': ''}}");
+    cluster_settle(&c);
+    CHECK(!site_get(cluster_get(&c, key), "spec.settings.ingressClassName"));
+    cluster_fini(&c);
+}
+
 TEST_MAIN(CASE(a_link_waits_for_its_secret_and_goes_without_it),
           CASE(a_changed_secret_raises_the_ordinal_with_one_write_to_it),
           CASE(how_many_former_certificates_count_can_be_said),
@@ -284,4 +344,6 @@ TEST_MAIN(CASE(a_link_waits_for_its_secret_and_goes_without_it),
           CASE(a_ca_near_its_end_stays_the_same_for_longer),
           CASE(a_secret_of_the_user_is_used_and_never_written),
           CASE(a_certificate_of_the_user_is_made_and_its_ca_missed),
-          CASE(templates_add_labels_and_sizes))
+          CASE(a_template_may_be_for_objects_with_certain_labels),
+          CASE(a_secret_says_which_hosts_it_is_for),
+          CASE(the_class_of_ingresses_is_that_of_the_site), CASE(templates_add_labels_and_sizes))
