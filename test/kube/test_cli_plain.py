@@ -136,6 +136,9 @@ def test_such_sites_are_used_where_our_kinds_are_defined_too(place, tmp_path):
     with place.controller(), other.controller():
         place.site(name="west", ingress="none")
         other.site(name="east", ingress="none")
+        for one in (place, other):
+            a.await_object("deployments", "skupper-router", one.ns,
+                           lambda o: o and o.get("status", {}).get("readyReplicas"), 120)
         assert 'the site is "west"' in west.run("init", status=2)
         west.run("token", "create", "token.yaml", "--token-type", "cert")
         east.run("link", "create", "token.yaml", "--name", "to-west", "--cost", "3")
