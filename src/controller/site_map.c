@@ -38,13 +38,21 @@ bool site_map_counts(const json_t *object)
 
 // ------------------------------------------------------------------------------------------ Site
 
-// Without one a site of version 1 was reached from within its cluster.
+static bool is_edge(const struct planning *p)
+{
+    return strcmp(site_option(p, "router-mode"), "edge") == 0 || is_yes(site_option(p, "edge"));
+}
+
+// Without one a site of version 1 was reached from within its cluster; an edge site is linked to by
+// nobody, which is told to those alone who asked for it.
 static const char *link_access(const struct planning *p)
 {
     static const char *const other[][2] = {
         {"", "default"}, {"none", "local"}, {"nginx-ingress-v1", "ingress-nginx"}};
     const char *ingress = site_option(p, "ingress");
 
+    if (is_edge(p) && (!ingress[0] || strcmp(ingress, "none") == 0))
+        return "none";
     if (is_yes(site_option(p, "cluster-local")))
         return "local";
     for (size_t i = 0; i < sizeof(other) / sizeof(other[0]); i++)
@@ -60,7 +68,7 @@ static json_t *site_spec(const struct planning *p)
         json_pack("{s:s, s:{s:s}}", "linkAccess", link_access(p), "settings", "size", SITE_MAP);
     int64_t routers = 1;
 
-    if (strcmp(site_option(p, "router-mode"), "edge") == 0 || is_yes(site_option(p, "edge")))
+    if (is_edge(p))
         json_object_set_new(spec, "edge", json_true());
     if (site_number(str_of(site_option(p, "routers")), 2, 1000, &routers))
         json_object_set_new(spec, "ha", json_true());

@@ -96,6 +96,27 @@ TEST(options_of_the_map_are_those_of_version_1)
     }
 }
 
+TEST(an_edge_site_is_told_of_links_to_it_that_it_asked_for_alone)
+{
+    static const struct {
+        const char *data;
+        bool is_told;
+    } rows[] = {{"{'router-mode': 'edge'}", false},
+                {"{'edge': 'true', 'ingress': 'none'}", false},
+                {"{'router-mode': 'edge', 'cluster-local': 'true'}", false},
+                {"{'router-mode': 'edge', 'ingress': 'loadbalancer'}", true}};
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct cluster c;
+
+        begin(&c, rows[i].data);
+        cluster_settle(&c);
+        CHECK_EQ_FOR(rows[i].data, json_object_get(c.plan.notes, "ConfigMap/skupper-site") != NULL,
+                     rows[i].is_told);
+        cluster_fini(&c);
+    }
+}
+
 TEST(sizes_are_those_of_the_map)
 {
     struct cluster c;
@@ -643,8 +664,9 @@ TEST(claims_that_nobody_can_redeem_say_so)
 }
 
 TEST_MAIN(CASE(a_map_becomes_a_site_without_any_resource),
-          CASE(options_of_the_map_are_those_of_version_1), CASE(sizes_are_those_of_the_map),
-          CASE(what_a_site_of_version_1_cannot_have_is_told),
+          CASE(options_of_the_map_are_those_of_version_1),
+          CASE(an_edge_site_is_told_of_links_to_it_that_it_asked_for_alone),
+          CASE(sizes_are_those_of_the_map), CASE(what_a_site_of_version_1_cannot_have_is_told),
           CASE(a_map_that_another_controller_sees_to_is_left_alone),
           CASE(annotations_work_in_such_a_site_and_its_end_undoes_them),
           CASE(secrets_labelled_as_tokens_are_links),
