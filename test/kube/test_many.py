@@ -44,6 +44,9 @@ def check_rests(cluster, agent):
     assert {resource for _, resource in asked} == {"leases"}, asked
 
 
+is_configured = control.is_so("Configured", "True")
+
+
 def fill(site):
     for i in range(PODS):
         site.pod("p%d" % i, "app%d" % i, "10.9.0.%d" % (i + 1))
@@ -55,15 +58,17 @@ def fill(site):
 
 
 def await_configured(site, plural):
-    """Told by a watch: a real server takes its time to list so many."""
-    is_configured = control.is_so("Configured", "True")
-    listed = site.admin.list(kind(plural), site.ns)
-    waiting = {o["metadata"]["name"] for o in listed["items"] if not is_configured(o)}
-    with site.admin.watch(kind(plural), site.ns, SECONDS,
-                          resourceVersion=listed["metadata"]["resourceVersion"]) as watch:
-        while waiting:
-            _, obj = watch.until(lambda _, o: is_configured(o))
-            waiting.discard(obj["metadata"]["name"])
+    """Told by watches: a real server takes its time to list so many."""
+    end, waiting = time.monotonic() + SECONDS, True
+    while waiting:
+        assert time.monotonic() < end, waiting
+        listed = site.admin.list(kind(plural), site.ns)
+        waiting = {o["metadata"]["name"] for o in listed["items"] if not is_configured(o)}
+        with site.admin.watch(kind(plural), site.ns, SECONDS,
+                              resourceVersion=listed["metadata"]["resourceVersion"]) as watch:
+            while waiting and (event := watch.next()) and event[0] != "ERROR":
+                if is_configured(event[1]):
+                    waiting.discard(event[1]["metadata"]["name"])
 
 
 def await_done(site):
