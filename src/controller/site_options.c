@@ -14,7 +14,21 @@ static const char NO_PROMETHEUS[] = "no Prometheus is started here; the router's
 static const char OWN_CONTROLLER[] = "the controller is not made by the site: say it in its "
                                      "Deployment";
 
-enum form { TEXT, YES_NO, MODE, COUNT, USER, FRAME, FRAMES, LETTER, SILENCE };
+enum form {
+    TEXT,
+    NAME,
+    PAIRS,
+    AMOUNT,
+    LOGGING,
+    YES_NO,
+    MODE,
+    COUNT,
+    USER,
+    FRAME,
+    FRAMES,
+    LETTER,
+    SILENCE
+};
 
 static const struct option {
     const char *key; // "flow-collector*": all that begin so
@@ -22,38 +36,38 @@ static const struct option {
     const char *why;     // why it is not used; NULL: it is
     const char *nothing; // the value, in any case, that asks for nothing; NULL: none
 } options[] = {
-    {"name", TEXT, NULL, NULL},
+    {"name", NAME, NULL, NULL},
     {"router-mode", MODE, NULL, NULL},
     {"edge", YES_NO, NULL, NULL},
     {"ingress", TEXT, NULL, NULL},
     {"cluster-local", YES_NO, NULL, NULL},
     {"ingress-host", TEXT, NULL, NULL},
-    {"ingress-annotations", TEXT, NULL, NULL},
+    {"ingress-annotations", PAIRS, NULL, NULL},
     {"router-ingress-host", TEXT, NULL, NULL},
     {"controller-ingress-host", TEXT, NULL, NULL},
     {"router-load-balancer-ip", TEXT, NULL, NULL},
     {"controller-load-balancer-ip", TEXT, NULL, NULL},
-    {"router-service-annotations", TEXT, NULL, NULL},
-    {"controller-service-annotations", TEXT, NULL, NULL},
-    {"router-pod-annotations", TEXT, NULL, NULL},
-    {"router-pod-affinity", TEXT, NULL, NULL},
-    {"router-pod-antiaffinity", TEXT, NULL, NULL},
-    {"router-node-selector", TEXT, NULL, NULL},
+    {"router-service-annotations", PAIRS, NULL, NULL},
+    {"controller-service-annotations", PAIRS, NULL, NULL},
+    {"router-pod-annotations", PAIRS, NULL, NULL},
+    {"router-pod-affinity", PAIRS, NULL, NULL},
+    {"router-pod-antiaffinity", PAIRS, NULL, NULL},
+    {"router-node-selector", PAIRS, NULL, NULL},
     {"routers", COUNT, NULL, NULL},
     {"run-as-user", USER, NULL, NULL},
     {"run-as-group", USER, NULL, NULL},
-    {"router-logging", TEXT, NULL, NULL},
-    {"router-data-connection-count", TEXT, NULL, NULL},
+    {"router-logging", LOGGING, NULL, NULL},
+    {"router-data-connection-count", COUNT, NULL, NULL},
     {"xp-router-max-frame-size", FRAME, NULL, NULL},
     {"xp-router-max-session-frames", FRAMES, NULL, NULL},
-    {"router-cpu", TEXT, NULL, NULL},
-    {"router-cpu-limit", TEXT, NULL, NULL},
-    {"router-memory", TEXT, NULL, NULL},
-    {"router-memory-limit", TEXT, NULL, NULL},
-    {"config-sync-cpu", TEXT, NULL, NULL},
-    {"config-sync-cpu-limit", TEXT, NULL, NULL},
-    {"config-sync-memory", TEXT, NULL, NULL},
-    {"config-sync-memory-limit", TEXT, NULL, NULL},
+    {"router-cpu", AMOUNT, NULL, NULL},
+    {"router-cpu-limit", AMOUNT, NULL, NULL},
+    {"router-memory", AMOUNT, NULL, NULL},
+    {"router-memory-limit", AMOUNT, NULL, NULL},
+    {"config-sync-cpu", AMOUNT, NULL, NULL},
+    {"config-sync-cpu-limit", AMOUNT, NULL, NULL},
+    {"config-sync-memory", AMOUNT, NULL, NULL},
+    {"config-sync-memory-limit", AMOUNT, NULL, NULL},
     {"service-controller", YES_NO, NULL, NULL},
     {"service-sync", YES_NO, NULL, NULL},
     {"enable-skupper-events", YES_NO, NULL, NULL},
@@ -79,6 +93,8 @@ static const struct option {
     {"prometheus*", TEXT, NO_PROMETHEUS, NULL},
     {"controller-*", TEXT, OWN_CONTROLLER, NULL},
 };
+
+static const char DIGITS[] = "0123456789";
 
 static bool is_named(const struct option *o, const char *key)
 {
@@ -111,6 +127,30 @@ static bool is_silence(const char *text)
     return site_duration(str_of(text), &ns) && ns >= ns_per_minute && ns <= 60000 * ns_per_minute;
 }
 
+// A quantity as Kubernetes has it: 1, 0.5, 250m, 2Gi, 1e3.
+static bool is_amount(const char *text)
+{
+    static const char *const suffixes[] = {"",  "m",  "k",  "M",  "G",  "T",  "P",
+                                           "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"};
+    size_t whole = strspn(text, DIGITS), part = 0, power;
+    const char *rest = text + whole;
+
+    if (rest[0] == '.') {
+        part = strspn(rest + 1, DIGITS);
+        rest += 1 + part;
+    }
+    if (whole + part == 0)
+        return false;
+    for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++)
+        if (strcmp(rest, suffixes[i]) == 0)
+            return true;
+    if (rest[0] != 'e' && rest[0] != 'E')
+        return false;
+    rest += rest[1] == '-' || rest[1] == '+' ? 2 : 1;
+    power = strspn(rest, DIGITS);
+    return power > 0 && rest[power] == '\0';
+}
+
 // What a value has to be; NULL: it is.
 static const char *fault_of(enum form form, const char *text)
 {
@@ -119,6 +159,16 @@ static const char *fault_of(enum form form, const char *text)
     switch (form) {
     case TEXT:
         return NULL;
+    case NAME:
+        return site_is_name(str_of(text))
+                   ? NULL
+                   : "it has to be of lower-case letters, digits, and '-' and '.' inside";
+    case PAIRS:
+        return strchr(text, '=') ? NULL : "it has to be of the form KEY=VALUE,…";
+    case AMOUNT:
+        return is_amount(text) ? NULL : "it has to be an amount, like 250m or 1Gi";
+    case LOGGING:
+        return site_is_logging(text) ? NULL : "it has to be of the form MODULE:level,… or level";
     case YES_NO:
         return is_yes_no ? NULL : "it has to be true or false";
     case MODE:

@@ -441,7 +441,8 @@ static const char *const log_modules[] = {
 static const char *const log_levels[] = {"trace",   "debug", "info",     "notice",
                                          "warning", "error", "critical", NULL};
 
-// "MODULE:level,…" or "level", each level with an optional '+'. False: it is not.
+// "MODULE:level,…" or "level", each level with an optional '+'. False: it is not. Without a model
+// nothing is put.
 static bool put_logs(struct model *m, const char *setting)
 {
     char *copy = xstrdup(setting), *rest = copy, *item;
@@ -457,11 +458,16 @@ static bool put_logs(struct model *m, const char *setting)
             *colon = '\0';
         is_ok = is_one_of(module, module_len, log_modules) &&
                 is_one_of(level, len - (len > 0 && level[len - 1] == '+'), log_levels);
-        if (is_ok)
+        if (is_ok && m)
             put_log(m, module, level);
     }
     free(copy);
     return is_ok;
+}
+
+bool site_is_logging(const char *setting)
+{
+    return put_logs(NULL, setting);
 }
 
 static void router_entities(struct model *m, const char *router_id)

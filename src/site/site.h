@@ -36,7 +36,8 @@ bool site_is_selector(struct str text);  // of labels, in all forms that Kuberne
 // Whether labels ({"app": "db"}; NULL: none) are what a selector asks for; one that is none selects
 // nothing.
 bool site_selects(struct str selector, const json_t *labels);
-bool site_is_path(struct str text); // of a file
+bool site_is_path(struct str text);        // of a file
+bool site_is_logging(const char *setting); // of the router: "MODULE:level,…" or "level"
 // A decimal number and nothing else, within the limits; false otherwise.
 bool site_number(struct str text, int64_t min, int64_t max, int64_t *out);
 // A duration as the language Go writes it ("15m", "1h30m", "1.5h", "300ms"), in nanoseconds.
