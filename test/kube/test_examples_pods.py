@@ -58,13 +58,20 @@ class Place(test_pods.Place):
     def await_workload(self, resource, name):
         """Told by its pods: of an image that cannot be had the workload hears nothing."""
         replicas = self.admin.get(resource, name, self.ns)["spec"]["replicas"]
-        with self.admin.watch("pods", self.ns, SECONDS, labelSelector="app=" + name) as watch:
-            ready = set()
-            while len(ready) < replicas:
-                _, pod = watch.until(lambda kind, pod: lacks(pod) or is_ready(pod))
-                if lacks(pod):
-                    pytest.skip(lacks(pod))
-                ready.add(pod["metadata"]["name"])
+        listed = self.admin.list("pods", self.ns, labelSelector="app=" + name)
+        # Without that version a server whose cache is behind would answer with an error.
+        with self.admin.watch("pods", self.ns, SECONDS, labelSelector="app=" + name,
+                              resourceVersion=listed["metadata"]["resourceVersion"]) as watch:
+            ready, pods = set(), listed["items"]
+            while True:
+                for pod in pods:
+                    if lacks(pod):
+                        pytest.skip(lacks(pod))
+                    if is_ready(pod):
+                        ready.add(pod["metadata"]["name"])
+                if len(ready) >= replicas:
+                    break
+                pods = [watch.until(lambda kind, pod: True)[1]]
         self.admin.await_object(resource, name, self.ns, lambda o: o["status"].get(
             "readyReplicas", 0) == replicas, SECONDS)
 
