@@ -150,6 +150,7 @@ bool shared_event(struct shared *s, const struct kube_event *ev)
     } else {
         set_problem(s, "");
         s->quickly = 0;
+        go_on(s); // the watch may have told of it before, when news could not be written yet
     }
     return true;
 }

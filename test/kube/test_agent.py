@@ -8,7 +8,7 @@ import stat
 import time
 
 import pytest
-from proton import Message
+from proton import Delivery, Message
 
 from cluster import NOBODY
 from pods import PEER, Site, TIMEOUT, amqp, free_port, wait
@@ -565,6 +565,42 @@ def test_a_site_that_is_silent_for_as_long_as_the_map_says_is_forgotten(site, po
     for is_there in True, False:
         site.admin.await_object("configmaps", "skupper-services", site.namespace,
                                 lambda o, want=is_there: ("web" in o.get("data", {})) == want, 100)
+    here.close()
+
+
+def share(connection, receiver, origin, address):
+    """Until all who listen have taken it, the receiver too."""
+    sent = connection.sender(SYNC).post(Message(
+        subject="service-sync-update-v2", properties={"origin": origin, "version": "1.8.7"},
+        body=json.dumps([{"address": address, "protocol": "tcp", "ports": [80], "targets": []}])))
+    heard_from(receiver, origin)
+    assert sent.outcome() == Delivery.ACCEPTED
+
+
+def test_what_is_heard_while_services_are_written_is_written_too(standin, site, pod):
+    """The watch tells of the write before its answer comes, and of nothing later."""
+    site.admin.create("configmaps", {"metadata": {"name": "skupper-services"}, "data": {}},
+                      site.namespace)
+    pod.configure()
+    pod.start()
+    here = amqp.connect("amqp://127.0.0.1:%d" % pod.amqp)
+    receiver = here.receiver(SYNC)
+    heard_from(receiver, site.id)
+    standin.control("fault", hold="after", match={
+        "verb": "update", "resource": "configmaps", "namespace": site.namespace,
+        "name": "skupper-services"})
+    share(here, receiver, "far", "web")
+    site.admin.await_object("configmaps", "skupper-services", site.namespace,
+                            lambda o: "web" in o.get("data", {}))
+    # Until the agent has been told of that as well, by what comes after it.
+    site.admin.patch("configmaps", "skupper-services", {"data": {"own": json.dumps(
+        {"address": "own", "protocol": "tcp", "ports": [80], "targets": []})}}, site.namespace)
+    while "own" not in heard_from(receiver, site.id).body:
+        pass
+    share(here, receiver, "farther", "db")
+    standin.control("clear")
+    site.admin.await_object("configmaps", "skupper-services", site.namespace,
+                            lambda o: {"web", "db"} <= set(o.get("data", {})))
     here.close()
 
 
