@@ -102,7 +102,9 @@ def reset(s):
 
 
 def service(routers, length, serve=echo, on_listener=None):
-    """A listener at the first and a connector at the last of so many routers in a row."""
+    """A listener at the first and a connector at the last of so many routers in a row, which knows
+    the way back: before it does, a server may see a connection that ends at once, as the client is
+    led to it again then."""
     server, port = Server(serve), free_port()
     made, link = [], None
     for i in range(length):
@@ -114,4 +116,6 @@ def service(routers, length, serve=echo, on_listener=None):
         if i == length - 1:
             entities.append(connector(server.port))
         made.append(routers("ABCDEF"[i], entities=entities))
+    if length > 1:
+        made[-1].wait_reaches(made[0])
     return made, server, port
