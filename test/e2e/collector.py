@@ -39,6 +39,9 @@ def is_in_turn(beacon, last, records):
         beats += message.id > last.id and message.subject == "HEARTBEAT"
 
 
+ASKED_AGAIN_S = 5  # as existing collectors do at the latest
+
+
 class Collector:
     """What is known of the source that is the router `name`, by what it has sent.
 
@@ -55,11 +58,20 @@ class Collector:
             self.records.clear()
             self.receivers = [self.connection.receiver(address + part, credit=100)
                               for part in dict.fromkeys(("",) + tuple(parts))]
-            self.flush()
-            if self.wait(lambda r: r[TYPE] == ROUTER)[NAME] == "0/" + name:
+            if self._router()[NAME] == "0/" + name:
                 return
             for receiver in self.receivers:
                 receiver.close()
+
+    def _router(self):
+        """Asked twice, if need be: where the existing router is between, the first time may come
+        before the source has heard that somebody listens. By then a heartbeat has shown the way."""
+        self.flush()
+        try:
+            return self.wait(lambda r: r[TYPE] == ROUTER, ASKED_AGAIN_S)
+        except (AssertionError, TimeoutError):
+            self.flush()
+            return self.wait(lambda r: r[TYPE] == ROUTER)
 
     def flush(self):
         direct = self.beacon.properties["direct"]
