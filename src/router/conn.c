@@ -239,6 +239,8 @@ void router_conn_drop(struct router_conn *c, const char *why)
 
 void conn_ends(struct router_conn *c)
 {
+    if (c->is_ending) // each time the connector would dial anew
+        return;
     c->is_ending = true;
     event_add(c->router, ROUTER_EV_ENDING, c, "%s", c->container);
 }

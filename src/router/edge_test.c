@@ -269,6 +269,24 @@ TEST(an_uplink_with_a_newer_certificate_takes_over_and_nothing_is_lost)
     net_end(&t.net);
 }
 
+TEST(that_a_router_ends_is_told_once_however_often_it_says_so)
+{
+    struct talk t;
+    struct router_event ev;
+    int count = 0;
+
+    talk_begin(&t);
+    uplink(&t.net, "up", 1);
+    for (int i = 0; i < 3; i++) {
+        router_end_soon(t.net.routers[0], t.net.now);
+        net_run(&t.net);
+    }
+    while (router_next_event(t.net.routers[1], &ev))
+        count += ev.type == ROUTER_EV_ENDING;
+    CHECK_EQ(count, 1);
+    net_end(&t.net);
+}
+
 // Other interior routers have yet to hear that the edge router is reached by the next one.
 TEST(an_uplink_to_a_router_that_ends_goes_on_for_a_moment_beside_the_next)
 {
@@ -624,6 +642,7 @@ TEST_MAIN(CASE(an_uplink_has_joined_when_it_has_told_of_consumers_elsewhere),
           CASE(closest_at_an_edge_is_who_is_at_the_edge),
           CASE(multicast_reaches_edges_and_interior_once_each),
           CASE(an_uplink_with_a_newer_certificate_takes_over_and_nothing_is_lost),
+          CASE(that_a_router_ends_is_told_once_however_often_it_says_so),
           CASE(an_uplink_to_a_router_that_ends_goes_on_for_a_moment_beside_the_next),
           CASE(an_uplink_of_another_connector_or_an_older_certificate_stands_by),
           CASE(a_multicast_that_comes_down_both_uplinks_arrives_once),
