@@ -105,6 +105,18 @@ static json_t *without_noise(json_t *object)
     return object;
 }
 
+// About an object of the namespace, or with no name about all of the kind.
+static struct kube_request request_of(const struct store *s, enum kube_verb verb,
+                                      const struct kube_kind *kind, const char *name)
+{
+    return (struct kube_request){.verb = verb,
+                                 .kind = kind,
+                                 .ns = s->ns,
+                                 .name = name,
+                                 .timeout_ms = REQUEST_MS,
+                                 .is_hasty = true};
+}
+
 int cluster_check(const struct store *s)
 {
     struct kube_request r = {.verb = KUBE_GET, .path = "/version", .is_hasty = true};
@@ -137,12 +149,7 @@ static bool lacks_kinds(const struct store *s, const struct kube_kind *k,
 
 static bool is_any(const struct store *s, enum kube_verb verb, const char *kind, const char *name)
 {
-    struct kube_request r = {.verb = verb,
-                             .kind = kind_of(kind),
-                             .ns = s->ns,
-                             .name = name,
-                             .timeout_ms = REQUEST_MS,
-                             .is_hasty = true};
+    struct kube_request r = request_of(s, verb, kind_of(kind), name);
     struct kube_answer a = {0};
     bool is = kube_call(s->kube, &r, &a) == 0 &&
               (verb == KUBE_GET || json_array_size(json_object_get(a.value, "items")) > 0);
@@ -237,12 +244,7 @@ static json_t *cluster_list(const struct store *s, enum store_side side, const c
 // Of other kinds people may read one without being allowed to list all.
 static json_t *get(const struct store *s, const struct kube_kind *k, const char *name)
 {
-    struct kube_request r = {.verb = KUBE_GET,
-                             .kind = k,
-                             .ns = s->ns,
-                             .name = name,
-                             .timeout_ms = REQUEST_MS,
-                             .is_hasty = true};
+    struct kube_request r = request_of(s, KUBE_GET, k, name);
     struct kube_answer a = {0};
     json_t *object = NULL;
 
@@ -390,12 +392,7 @@ static int cluster_put(struct store *s, json_t *resource, struct why *why)
 
 static int cluster_remove(struct store *s, const char *kind, const char *name, struct why *why)
 {
-    struct kube_request r = {.verb = KUBE_DELETE,
-                             .kind = kind_of(kind),
-                             .ns = s->ns,
-                             .name = name,
-                             .timeout_ms = REQUEST_MS,
-                             .is_hasty = true};
+    struct kube_request r = request_of(s, KUBE_DELETE, kind_of(kind), name);
     struct kube_answer a = {0};
     json_t *old = cluster_told(s, kind, name);
     int err;
