@@ -231,14 +231,19 @@ def grant_certificate(home):
     return control.grant_credentials(home)
 
 
+def granted(issuer, times=1):
+    """What the status of a grant says once it can be redeemed."""
+    issuer.create("accessgrants", "AccessGrant", "g", redemptionsAllowed=times)
+    return issuer.admin.await_object(kind("accessgrants"), "g", issuer.ns,
+                                     control.is_so("Ready", "True"), 120)["status"]
+
+
 def test_a_token_becomes_a_link_once(home, grant_certificate):
     issuer, other = Site(home, linkAccess="local"), Site(home)
     a = home.admin
     with serving(home, grant_certificate):
         issuer.await_condition("sites", "west", "Resolved", "True")
-        issuer.create("accessgrants", "AccessGrant", "g", redemptionsAllowed=1)
-        grant = a.await_object(kind("accessgrants"), "g", issuer.ns,
-                               control.is_so("Ready", "True"), 120)["status"]
+        grant = granted(issuer)
         for name in ("t", "late"):
             other.create("accesstokens", "AccessToken", name, url=grant["url"],
                          code=grant["code"], ca=grant["ca"], linkCost=3)
@@ -270,9 +275,7 @@ def test_a_token_of_a_site_with_two_routers_becomes_a_link_to_each(standin, gran
     a = standin.admin
     with serving(standin, grant_certificate):
         issuer.await_condition("sites", "west", "Resolved", "True")
-        issuer.create("accessgrants", "AccessGrant", "g", redemptionsAllowed=1)
-        grant = a.await_object(kind("accessgrants"), "g", issuer.ns,
-                               control.is_so("Ready", "True"), 120)["status"]
+        grant = granted(issuer)
         standin.control("fault", code=500, skip=1, count=1, match={
             "verb": "create", "resource": "links", "namespace": other.ns})
         other.create("accesstokens", "AccessToken", "t", url=grant["url"], code=grant["code"],
@@ -290,9 +293,7 @@ def test_a_token_of_a_site_that_is_gone_says_so(home, grant_certificate):
     a = home.admin
     with serving(home, grant_certificate):
         issuer.await_condition("sites", "west", "Resolved", "True")
-        issuer.create("accessgrants", "AccessGrant", "g", redemptionsAllowed=2)
-        grant = a.await_object(kind("accessgrants"), "g", issuer.ns,
-                               control.is_so("Ready", "True"), 120)["status"]
+        grant = granted(issuer, 2)
         other.create("accesstokens", "AccessToken", "t", url=grant["url"], code=grant["code"],
                      ca=grant["ca"])
         other.await_condition("accesstokens", "t", "Redeemed", "True", "OK")
@@ -346,9 +347,7 @@ def test_a_token_replaces_nothing(home, grant_certificate):
     a = home.admin
     with serving(home, grant_certificate):
         issuer.await_condition("sites", "west", "Resolved", "True")
-        issuer.create("accessgrants", "AccessGrant", "g", redemptionsAllowed=1)
-        grant = a.await_object(kind("accessgrants"), "g", issuer.ns,
-                               control.is_so("Ready", "True"), 120)["status"]
+        grant = granted(issuer)
         a.create("secrets", {"metadata": {"name": "t"}, "data": {"mine": "eA=="}}, other.ns)
         other.create("accesstokens", "AccessToken", "t", url=grant["url"], code=grant["code"],
                      ca=grant["ca"])
@@ -388,9 +387,7 @@ def test_a_redemption_that_is_slow_to_count_holds_up_nothing(standin, grant_cert
     issuer, other = Site(standin, linkAccess="local"), Site(standin)
     with serving(standin, grant_certificate):
         issuer.await_condition("sites", "west", "Resolved", "True")
-        issuer.create("accessgrants", "AccessGrant", "g", redemptionsAllowed=1)
-        grant = standin.admin.await_object(kind("accessgrants"), "g", issuer.ns,
-                                           control.is_so("Ready", "True"), 120)["status"]
+        grant = granted(issuer)
         standin.control("fault", hold=True, match={
             "verb": "update", "resource": "accessgrants", "sub": "status",
             "namespace": issuer.ns})
@@ -473,9 +470,7 @@ def test_the_server_of_grants_is_exposed_and_goes_with_its_pod(home, controller_
         a.await_object("services", access, control.HOME, bool, 120)
         a.patch("services", access, {"status": {"loadBalancer": {"ingress": [
             {"ip": "127.0.0.1"}]}}}, control.HOME, sub="status")
-        issuer.create("accessgrants", "AccessGrant", "g", redemptionsAllowed=1)
-        grant = a.await_object(kind("accessgrants"), "g", issuer.ns,
-                               control.is_so("Ready", "True"), 120)["status"]
+        grant = granted(issuer)
         assert grant["url"].startswith("https://127.0.0.1:%d/" % port)
         other.create("accesstokens", "AccessToken", "t", url=grant["url"], code=grant["code"],
                      ca=grant["ca"])
