@@ -123,11 +123,6 @@ static int check(const struct flag *f, const char *value, struct why *why)
                 wanted[f->kind]);
         return ERR_INVALID;
     }
-    if (f->choices && !is_choice(f->choices, value)) {
-        why_set(why, "invalid argument \"%s\" for \"--%s\" flag: it takes one of %s", value,
-                f->name, f->choices);
-        return ERR_INVALID;
-    }
     return 0;
 }
 
@@ -208,6 +203,17 @@ int cli_parse(struct cli *c, int argc, char **argv, struct why *why)
         i += used;
     }
     return 0;
+}
+
+void cli_check_choices(struct cli *c)
+{
+    for (int i = 0; i < c->flag_count; i++) {
+        const struct flag *f = c->flags[i];
+
+        if (c->values[i] && f->choices && !is_choice(f->choices, c->values[i]))
+            cli_problem(c, "%s is not valid: \"%s\" is not %s%s", f->name, c->values[i],
+                        strchr(f->choices, '|') ? "one of " : "", f->choices);
+    }
 }
 
 const char *cli_text(const struct cli *c, const char *flag)

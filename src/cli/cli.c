@@ -166,19 +166,18 @@ static int help_or_unknown(struct cli *c, int argc, char **argv)
     return EXIT_FAILED;
 }
 
-static int check_count(struct cli *c)
+static void check_count(struct cli *c)
 {
     const struct command *command = c->command;
     int count = c->arg_count;
 
     if (count >= command->args_min && count <= command->args_max)
-        return EXIT_OK;
+        return;
     if (command->args_max == 0)
         cli_problem(c, "this command takes no arguments: \"%s\" is not understood", c->args[0]);
     else
         cli_problem(c, "skupper %s takes %s; %d %s given", command->name, command->args, count,
                     count == 1 ? "argument was" : "arguments were");
-    return EXIT_INVALID;
 }
 
 void cli_say_default_platform(struct cli *c)
@@ -235,10 +234,10 @@ static int run(struct cli *c, int argc, char **argv)
     }
     if (c->command->platforms && !(c->command->platforms & c->platform))
         return refuse(c);
-    int status = check_count(c);
-
-    if (status != EXIT_OK)
-        return status;
+    cli_check_choices(c);
+    check_count(c);
+    if (c->problem_count)
+        return EXIT_INVALID;
     return c->command->run_on ? run_on_store(c) : c->command->run(c);
 }
 

@@ -73,6 +73,8 @@ extern const struct flag cli_global_flags[];
 const char *cli_platform_name(enum platform p);
 // Takes apart argv after the command's words. Returns 0, or ERR_INVALID with words.
 int cli_parse(struct cli *c, int argc, char **argv, struct why *why);
+// Tells, as problems, of flags whose value is none of those that they can have.
+void cli_check_choices(struct cli *c);
 // The value given, or the initial one; the name must be one of the command's flags.
 const char *cli_text(const struct cli *c, const char *flag);
 bool cli_bool(const struct cli *c, const char *flag);

@@ -79,6 +79,8 @@ def test_what_is_not_valid(home):
         "skupper system generate-bundle west",
         "skupper system setup -b bundle",
         "skupper network status -o xml",
+        "skupper listener create db --type udp",
+        "skupper listener generate db 5432 --type udp -o xml",
         "skupper completion tcsh",
         "skupper man nonsense",
         "skupper -p kubernetes system start",
