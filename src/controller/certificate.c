@@ -56,27 +56,29 @@ static const json_t *find_profile(const json_t *context, const char *profile)
     return NULL;
 }
 
-static const json_t *profile_attrs(const struct planning *p, const char *profile)
+static void read_profiles(struct planning *p)
 {
     json_t *pair;
     size_t i;
 
+    p->profiles = json_object();
     json_array_foreach(p->config, i, pair)
     {
         const char *type = json_string_value(json_array_get(pair, 0));
+        json_t *attrs = json_array_get(pair, 1);
 
         if (type && strcmp(type, "sslProfile") == 0 &&
-            strcmp(site_text(json_array_get(pair, 1), "name"), profile) == 0)
-            return json_array_get(pair, 1);
+            !json_object_get(p->profiles, site_text(attrs, "name")))
+            json_object_set(p->profiles, site_text(attrs, "name"), attrs);
     }
-    return NULL;
 }
 
 // The ordinal of a profile for the content that the Secret has now.
 static json_int_t ordinal_of(const struct planning *p, const json_t *secret, const char *profile)
 {
     json_t *context = json_loads(annotation(secret, CONTEXT), 0, NULL);
-    const json_t *one = find_profile(context, profile), *attrs = profile_attrs(p, profile);
+    const json_t *one = find_profile(context, profile),
+                 *attrs = json_object_get(p->profiles, profile);
     json_int_t told = json_integer_value(json_object_get(one, "ordinal"));
     json_int_t configured = json_integer_value(json_object_get(attrs, "ordinal"));
     char digest[65];
@@ -91,7 +93,7 @@ static json_int_t ordinal_of(const struct planning *p, const json_t *secret, con
 static void tell_profile(struct planning *p, const json_t *secret, const char *profile)
 {
     bool is_tls = strcmp(site_text(secret, "type"), "kubernetes.io/tls") == 0;
-    const json_t *attrs = profile_attrs(p, profile);
+    const json_t *attrs = json_object_get(p->profiles, profile);
     const json_t *oldest = json_object_get(attrs, "oldestValidOrdinal");
     const char *prior = annotation(secret, "skupper.io/tls-prior-valid-revisions");
     json_t *fact = json_object();
@@ -148,6 +150,7 @@ static void tell_expiry(struct planning *p, const json_t *secret)
 void certificates_read(struct planning *p)
 {
     p->certificates = json_object();
+    read_profiles(p);
     for (size_t i = 0; i < p->count; i++) {
         const char *name = site_text(p->seen[i], "metadata.name");
         char *profile;
@@ -185,49 +188,69 @@ static void note_time(struct planning *p, int64_t at)
         p->out->next_at = at;
 }
 
-// What no router can make a profile of; *ends_at: when the certificate does.
-static bool has_flaw(const struct texts *t, int64_t now, int64_t *ends_at, struct why *why)
+// A certificate may be missing: it has no end then.
+static int read_end(const char *key, const char *cert, int64_t *ends_at, struct why *why)
 {
     struct pki_info info = {.not_after = INT64_MAX};
-    char text[SITE_TIME_MAX];
-    int err = 0;
+    int err = cert && cert[0] ? pki_inspect(str_of(cert), &info, why) : 0;
 
-    if (t->ca && t->ca[0] && (err = pki_inspect(str_of(t->ca), &info, why)) < 0)
-        why_prefix(why, "ca.crt");
-    pki_info_fini(&info);
-    info = (struct pki_info){.not_after = INT64_MAX};
-    if (!err && t->cert && t->cert[0] && (err = pki_inspect(str_of(t->cert), &info, why)) < 0)
-        why_prefix(why, "tls.crt");
+    if (err < 0)
+        why_prefix(why, "%s", key);
     *ends_at = info.not_after;
-    if (!err && info.not_after <= now) {
-        site_time_text(info.not_after, text);
-        why_set(why, "tls.crt: the certificate has expired on %s", text);
-        err = ERR_INVALID;
-    }
-    if (!err && t->cert && t->cert[0] && t->key && t->key[0] &&
-        (err = pki_check_key(str_of(t->cert), str_of(t->key), why)) < 0)
-        why_prefix(why, "tls.key");
     pki_info_fini(&info);
-    return err < 0;
+    return err;
 }
 
-// A Secret is used as it is, but what is wrong with its content is told.
-static void note_flaw(struct planning *p, const json_t *secret)
+// What can be said of a content whatever the time is.
+static json_t *look_into(const json_t *secret)
 {
     struct texts t = texts_of(secret);
-    char *key = site_key("Secret", site_text(secret, "metadata.name"));
     struct why why = {""};
     int64_t ends_at;
+    bool is_readable = read_end("ca.crt", t.ca, &ends_at, &why) == 0 &&
+                       read_end("tls.crt", t.cert, &ends_at, &why) == 0;
 
-    if (!has_flaw(&t, p->f->now, &ends_at, &why))
-        note_time(p, ends_at);
-    else if (!json_object_get(p->out->issues, site_text(secret, "metadata.name")))
+    if (is_readable && t.cert && t.cert[0] && t.key && t.key[0] &&
+        pki_check_key(str_of(t.cert), str_of(t.key), &why) < 0)
+        why_prefix(&why, "tls.key");
+    texts_fini(&t);
+    return json_pack("{s:b, s:I, s:s}", "readable", (int)is_readable, "ends_at",
+                     (json_int_t)ends_at, "wrong", why.text);
+}
+
+// Of what look_into() has found, what counts now; "": nothing.
+static void judge(const json_t *found, int64_t now, struct why *why)
+{
+    json_int_t ends_at = json_integer_value(json_object_get(found, "ends_at"));
+    char text[SITE_TIME_MAX];
+
+    why_set(why, "%s", site_text(found, "wrong"));
+    if (!json_is_true(json_object_get(found, "readable")) || ends_at > now)
+        return;
+    site_time_text(ends_at, text);
+    why_set(why, "tls.crt: the certificate has expired on %s", text);
+}
+
+// A Secret is used as it is, but what is wrong with its content is told. To look into hundreds of
+// them takes long, so it is done once for each content.
+static void note_flaw(struct planning *p, const json_t *secret, const char *digest)
+{
+    const char *name = site_text(secret, "metadata.name");
+    json_t *found = json_object_get(p->f->checked, digest);
+    char *key = site_key("Secret", name);
+    struct why why;
+
+    found = found ? json_incref(found) : look_into(secret);
+    json_object_set_new(p->out->checked, digest, found);
+    judge(found, p->f->now, &why);
+    if (!why.text[0])
+        note_time(p, json_integer_value(json_object_get(found, "ends_at")));
+    else if (!json_object_get(p->out->issues, name))
         json_object_set_new(p->out->notes, key,
                             json_pack("{s:o, s:s, s:s, s:s}", "object", plan_identity(secret),
                                       "type", "Warning", "reason", "NotUsable", "message",
                                       why.text));
     free(key);
-    texts_fini(&t);
 }
 
 // {secret: [{"profileName", "ordinal", "digest"}]} of profiles that are configured.
@@ -249,13 +272,13 @@ void secret_contexts(struct planning *p)
         if (!secret)
             continue;
         name = site_text(secret, "metadata.name");
+        digest_of(json_object_get(secret, "data"), digest);
         list = json_object_get(lists, name);
         if (!list) {
             list = json_array();
             json_object_set_new(lists, name, list);
-            note_flaw(p, secret);
+            note_flaw(p, secret, digest);
         }
-        digest_of(json_object_get(secret, "data"), digest);
         json_array_append_new(list, json_pack("{s:s, s:I, s:s}", "profileName", profile, "ordinal",
                                               ordinal_of(p, secret, profile), "digest", digest));
     }

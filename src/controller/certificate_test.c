@@ -206,6 +206,45 @@ TEST(a_secret_of_the_user_is_used_and_never_written)
     cluster_fini(&c);
 }
 
+static void check_told(const struct cluster *c, const char *words)
+{
+    const char *told = site_text(json_object_get(c->plan.notes, "Secret/east"), "message");
+
+    if (!strstr(told, words))
+        fail_msg("\"%s\" is told, not \"%s\"", told, words);
+}
+
+// What was found is told again without looking; of what is no longer there nothing is kept.
+TEST(a_secret_is_looked_into_once_for_each_content)
+{
+    struct cluster c;
+    const char *digest;
+    size_t count;
+    json_t *found;
+
+    site_with_link(&c);
+    put_secret(&c, "east", "kubernetes.io/tls",
+               "{'ca.crt': 'Y2E=', 'tls.crt': 'Y3J0', 'tls.key': 'a2V5'}");
+    cluster_settle(&c);
+    check_told(&c, "ca.crt: ");
+    count = json_object_size(c.checked);
+    CHECK(count > 1); // the site's own, too
+    json_object_foreach(c.checked, digest, found)
+    {
+        if (site_text(found, "wrong")[0])
+            json_object_set_new(found, "wrong", json_string("as it was found"));
+    }
+    cluster_plan(&c);
+    check_told(&c, "as it was found");
+    json_object_set_new(json_object_get(cluster_get(&c, "Secret/east"), "data"), "tls.crt",
+                        json_string("Y3J1"));
+    touch(&c, cluster_get(&c, "Secret/east"));
+    cluster_settle(&c);
+    check_told(&c, "ca.crt: ");
+    CHECK_EQ(json_object_size(c.checked), count);
+    cluster_fini(&c);
+}
+
 TEST(a_certificate_of_the_user_is_made_and_its_ca_missed)
 {
     struct cluster c;
@@ -343,6 +382,7 @@ TEST_MAIN(CASE(a_link_waits_for_its_secret_and_goes_without_it),
           CASE(a_secret_is_made_anew_when_it_is_not_what_its_certificate_wants),
           CASE(a_ca_near_its_end_stays_the_same_for_longer),
           CASE(a_secret_of_the_user_is_used_and_never_written),
+          CASE(a_secret_is_looked_into_once_for_each_content),
           CASE(a_certificate_of_the_user_is_made_and_its_ca_missed),
           CASE(a_template_may_be_for_objects_with_certain_labels),
           CASE(a_secret_says_which_hosts_it_is_for),

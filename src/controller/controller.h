@@ -83,6 +83,9 @@ struct plan_facts {
     const char *claims_trouble; // why no claim is redeemed; "": it only takes time; NULL: they are
     // What the API server said to an operation on an object: {"Service/db": "words"}.
     const json_t *refused;
+    // plan.checked of the plan before: what it has looked into is not looked into again. NULL:
+    // none.
+    const json_t *checked;
 };
 
 struct plan {
@@ -99,6 +102,9 @@ struct plan {
     // {key of an object: {"object", "type", "reason", "message"}}: what is wrong now with objects
     // that have no status of ours, to be told once each.
     json_t *notes;
+    // {digest of the content of a Secret that the router has: {"readable": bool, "ends_at",
+    // "wrong": words}}: those of this plan alone, for the next.
+    json_t *checked;
     // Annotations of a token of a site of version 1: who made it, and where it leads as far as that
     // is known. NULL: there is no such site.
     json_t *token;

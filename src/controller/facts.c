@@ -320,7 +320,7 @@ void facts_free(struct planning *p)
 {
     json_t *const all[] = {p->proxies,   p->pods,    p->previous,     p->attached, p->certificates,
                            p->config,    p->network, p->access_types, p->ports,    p->taken,
-                           p->templates, p->sizes,   p->kept,         p->contexts};
+                           p->templates, p->sizes,   p->kept,         p->contexts, p->profiles};
 
     for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
         json_decref(all[i]);

@@ -36,6 +36,7 @@ struct planning {
     json_t *written;           // {key: true}: there is an operation on it
     json_t *contexts;          // {name of a Secret: its annotation about TLS profiles}
     json_t *config;            // the router's as it was seen: [[type, {…}], …]
+    json_t *profiles;          // of its sslProfiles: {name: {…}}
     char *router_problem, *site_problem;
     bool router_runs;
     json_t *owned; // {uid: true} of what can own something of ours

@@ -14,8 +14,9 @@
 // but made anew each time, in the same turn as what they are made for. An object whose owner is
 // not there yet, and so has no uid, waits for the turn in which it is.
 //
-// Nothing is remembered between two plans: what must not change once chosen is read back from the
-// router's ConfigMap and from annotations.
+// Nothing that a plan depends on is remembered between two: what must not change once chosen is
+// read back from the router's ConfigMap and from annotations. What is handed on (plan.checked) only
+// saves work.
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -428,6 +429,7 @@ void controller_plan(const struct plan_facts *f, struct plan *out)
                          .issues = json_object(),
                          .operations = json_array(),
                          .notes = json_object(),
+                         .checked = json_object(),
                          .next_at = INT64_MAX};
     collect(&p);
     choose_site(&p);
@@ -462,6 +464,7 @@ void controller_plan_free(struct plan *p)
     json_decref(p->issues);
     json_decref(p->operations);
     json_decref(p->notes);
+    json_decref(p->checked);
     json_decref(p->token);
     *p = (struct plan){0};
 }

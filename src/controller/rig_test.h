@@ -26,6 +26,7 @@ struct cluster {
     int version;
     uint64_t shuffle; // 0: as they come
     struct plan plan;
+    json_t *checked; // as the plan before found it
     bool has_plan;
 };
 
@@ -64,6 +65,7 @@ static inline void cluster_fini(struct cluster *c)
     json_decref(c->others);
     json_decref(c->refused);
     json_decref(c->grants);
+    json_decref(c->checked);
 }
 
 static inline json_t *cluster_get(const struct cluster *c, const char *key)
@@ -316,9 +318,12 @@ static inline void cluster_plan(struct cluster *c)
                                          .others = others,
                                          .other_count = other_count,
                                          .grants = c->grants,
-                                         .refused = c->refused},
+                                         .refused = c->refused,
+                                         .checked = c->checked},
                     &c->plan);
     c->has_plan = true;
+    json_decref(c->checked);
+    c->checked = json_incref(c->plan.checked);
     free(list);
     free(others);
 }

@@ -45,6 +45,7 @@ struct space {
     json_t *refused; // {key: words}
     json_t *behind;  // {key: how often in a row somebody else was first}
     json_t *noted;   // as plan.notes, told
+    json_t *checked; // as plan.checked, of the last plan
     json_t *done;    // {"update Service/db": {"digest", "version"}}: writes of the last turn
     struct tokens *tokens;
     int64_t retry_ms; // the next pause; 0: nothing was refused
@@ -730,7 +731,8 @@ static void space_free(struct space *s)
 {
     struct net_timer *const timers[] = {&s->plan_timer, &s->retry_timer, &s->seen_timer,
                                         &s->due_timer};
-    json_t *const values[] = {s->queue, s->awaited, s->refused, s->behind, s->noted, s->done};
+    json_t *const values[] = {s->queue, s->awaited, s->refused, s->behind,
+                              s->noted, s->checked, s->done};
 
     for (size_t i = 0; i < sizeof(timers) / sizeof(timers[0]); i++)
         net_timer_cancel(s->c->loop, timers[i]);
@@ -782,8 +784,11 @@ static void plan(void *user, struct mono now)
                                          .grants = grants,
                                          .tokens = tokens,
                                          .claims_trouble = claims_trouble(s->c->claims),
-                                         .refused = s->refused},
+                                         .refused = s->refused,
+                                         .checked = s->checked},
                     &p);
+    json_decref(s->checked);
+    s->checked = json_incref(p.checked);
     s->c->counters.plans++;
     metrics_observe(&s->c->counters.waited, &metrics_work, seconds_between(s->marked_at, now));
     tokens_look(s->tokens, objects, p.operations);
@@ -843,6 +848,7 @@ struct space *space_of(struct controller *c, const char *ns)
                         .refused = json_object(),
                         .behind = json_object(),
                         .noted = json_object(),
+                        .checked = json_object(),
                         .done = json_object(),
                         .plan_timer = {.fire = plan, .user = s},
                         .retry_timer = {.fire = try_again, .user = s},
