@@ -8,7 +8,7 @@ import yaml
 
 import control
 from cli import Cli
-from control import kind, serving
+from control import Controller, kind, serving
 
 
 @pytest.fixture
@@ -267,12 +267,19 @@ NETWORK = """{"addresses": [{"name": "db", "connectorCount": 1}],
 "connectors": [{"address": "db", "destHost": "10.0.0.1", "destPort": "5432"}]}]}]}"""
 
 
-def test_the_network_is_told_as_the_cluster_knows_it(served, tmp_path):
-    a = served.admin
-    cli = Cli(served, served.namespace(), home=tmp_path)
+@pytest.fixture
+def silent(home):
+    """A cluster where no agent tells what it knows of the network."""
+    with Controller(home, image=None):
+        yield home
+
+
+def test_the_network_is_told_as_the_cluster_knows_it(silent, tmp_path):
+    a = silent.admin
+    cli = Cli(silent, silent.namespace(), home=tmp_path)
     assert "is not enabled" in cli.run("network", "status", status=1)
     assert cli.run("service", "status") == "No services defined\n"
-    cli.run("site", "create", "west")
+    cli.run("site", "create", "west", "--wait", "configured")
     assert "has not heard of the network yet" in cli.run("network", "status", status=1)
     site = a.get(kind("sites"), "west", cli.ns)
     status = {"metadata": {"name": "skupper-network-status"},
