@@ -22,6 +22,7 @@ import threading
 import traceback
 
 from proton import Data, Delivery, Handler, Link, Message, Terminus
+from proton.handlers import IOHandler
 from proton.reactor import ApplicationEvent, Container, EventInjector
 
 PIECE = 65536
@@ -37,6 +38,15 @@ class Gone(Exception):
         super().__init__("%s: %s: %s" % (what, self.condition, self.description))
 
 
+class Sockets(IOHandler):
+    """Proton's own trips over a connection that has ended and whose heartbeat is due, both at once,
+    as a busy machine sees it."""
+
+    def on_selectable_expired(self, event):
+        if event.selectable._transport:
+            super().on_selectable_expired(event)
+
+
 class Loop(Handler):
     """The thread, its container, and the events that tell what changed."""
 
@@ -48,7 +58,7 @@ class Loop(Handler):
         self.kept = []     # proton's connections, sessions and links
         self.deliveries = {}  # received and not settled, by number
         self.count = 0
-        self.container = Container(self)
+        self.container = Container(self, global_handler=Sockets())
         self.injector = EventInjector()
         self.container.selectable(self.injector)
         self.failure = None

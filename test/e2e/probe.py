@@ -9,6 +9,7 @@ nothing. What it hears is kept, to be waited for.
 import threading
 import time
 
+from client import Sockets
 from proton import Delivery, Message, int32, symbol
 from proton.handlers import MessagingHandler
 from proton.reactor import ApplicationEvent, Container, EventInjector, LinkOption
@@ -76,7 +77,7 @@ class Probe(MessagingHandler):
         self.thread.start()
 
     def _run(self):
-        self.container = Container(self)
+        self.container = Container(self, global_handler=Sockets())
         self.container.container_id = self.name
         self.container.selectable(self.injector)
         self.container.run()
