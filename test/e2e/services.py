@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Plain sockets as clients and servers of TCP services."""
 
+import os
 import socket
 import threading
 import time
 
-from harness import TIMEOUT, free_port, inter_router, link_to
+from harness import TIMEOUT, Management, free_port, inter_router, link_to
 
 
 def listener(port, address="echo", **attributes):
@@ -19,7 +20,8 @@ def connector(port, address="echo", **attributes):
 
 
 class Server:
-    """A TCP server: `serve` gets each connection, in a thread of its own."""
+    """A TCP server: `serve` gets each connection, in a thread of its own. One whose port shall be
+    listened at again later has one of free_port(): others may be given to clients meanwhile."""
 
     def __init__(self, serve, port=None):
         self.serve = serve
@@ -96,6 +98,22 @@ def wait(condition, timeout=TIMEOUT):
         threading.Event().wait(0.01)
 
 
+def idle_descriptors(made):
+    """How many each router holds for good: those of its TCP connections are closed."""
+    counts = []
+    for router in made:
+        management = Management(router)
+        wait(lambda: management.query("tcpConnection") == [])
+        management.query("router")  # a socket is closed at the end of the turn it was told gone in
+        counts.append(descriptors(router) - 1)  # but for the one that asks
+        management.close()
+    return counts
+
+
+def descriptors(router):
+    return len(os.listdir("/proc/%d/fd" % router.process.pid))
+
+
 def reset(s):
     s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     s.close()
@@ -105,7 +123,7 @@ def service(routers, length, serve=echo, on_listener=None):
     """A listener at the first and a connector at the last of so many routers in a row, which knows
     the way back: before it does, a server may see a connection that ends at once, as the client is
     led to it again then."""
-    server, port = Server(serve), free_port()
+    server, port = Server(serve, free_port()), free_port()
     made, link = [], None
     for i in range(length):
         entities = [] if link is None else [link_to(link)]

@@ -12,16 +12,12 @@ import tempfile
 
 from conftest import makes_routers
 from harness import ROOT, TIMEOUT, Management, free_port, wait_port
-from services import wait
+from services import descriptors, wait
 
 BATCH_SECONDS = 5
 GROWTH_KIB = 1024
 WARM = 2000  # connections: with fewer, on a busy machine, not all is there yet that will stay
 STREAMS = pathlib.Path(os.environ.get("BUILD", ROOT / "build")) / "streams"
-
-
-def descriptors(router):
-    return len(os.listdir("/proc/%d/fd" % router.process.pid))
 
 
 class Server:

@@ -140,7 +140,8 @@ def test_wrong_credentials_are_corrected_while_it_runs(routers, proxy):
     assert not [line for line in b.log.lines if SECRET in line or "wrong-W0rd" in line]
 
 
-def test_a_proxy_that_dies_takes_the_link_along_until_it_is_back(routers, proxy):
+def test_a_proxy_that_dies_takes_the_link_along_until_it_is_back(routers):
+    proxy = Proxy(free_port())
     a = far(routers, proxy)
     b = routers("B", entities=through(proxy))
     b.wait_reaches(a)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sites on one host: linked by tokens, sharing services, surviving what happens to them."""
 
+import contextlib
 import json
 import os
 import socket
@@ -140,9 +141,7 @@ def test_grants_move_to_another_port_when_theirs_is_taken(home):
     west.kill("agent")
     kept = west.root / "internal" / "state.json"
     state = json.loads(kept.read_text())
-    with socket.socket() as taken:
-        taken.bind(("0.0.0.0", free_port()))
-        taken.listen()
+    with socket.create_server(("0.0.0.0", free_port())) as taken:
         port = taken.getsockname()[1]
         state["ports"]["skupper-grant-server/https"] = port
         kept.write_text(json.dumps(state))
@@ -361,9 +360,10 @@ def test_a_site_that_is_asked_for_nothing_opens_no_port_to_others(home):
     inodes = set()
     for pid in pids:
         for fd in os.listdir("/proc/%d/fd" % pid):
-            target = os.readlink("/proc/%d/fd/%s" % (pid, fd))
-            if target.startswith("socket:"):
-                inodes.add(target[8:-1])
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                target = os.readlink("/proc/%d/fd/%s" % (pid, fd))
+                if target.startswith("socket:"):
+                    inodes.add(target[8:-1])
     for line in listening.splitlines()[1:]:
         words = line.split()
         if words[9] in inodes and words[3] == "0A":

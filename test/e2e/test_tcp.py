@@ -10,8 +10,8 @@ import threading
 import pytest
 from harness import (SKROUTERD, TIMEOUT, Management, free_port, inter_router, link_to,
                      wait_address)
-from services import (Server, connect, connector, echo, exchange, listener, receive_all, reset,
-                      service, wait)
+from services import (Server, connect, connector, descriptors, echo, exchange, idle_descriptors,
+                      listener, receive_all, reset, service, wait)
 
 
 @pytest.mark.parametrize("length", [1, 2, 3])
@@ -218,15 +218,15 @@ def test_a_thousand_short_connections_leave_nothing_behind(routers):
             exchange(port, b"short")
 
     burst(300)
-    before = [(r.resident_kib(), descriptors(r)) for r in made]
+    idle, before = idle_descriptors(made), [r.resident_kib() for r in made]
     threads = [threading.Thread(target=burst, args=(250,)) for _ in range(4)]
     for t in threads:
         t.start()
     for t in threads:
         t.join()
-    wait(lambda: [descriptors(r) for r in made] == [d for _, d in before])
+    wait(lambda: [descriptors(r) for r in made] == idle)
     if not is_sanitized():  # which keeps freed memory for a while
-        assert all(r.resident_kib() - b < 1024 for r, (b, _) in zip(made, before))
+        assert all(r.resident_kib() - b < 1024 for r, b in zip(made, before))
     m = Management(made[0])
     (row,) = m.query("tcpListener")
     assert (row["connectionsOpened"], row["connectionsClosed"]) == (1300, 1300)
@@ -236,10 +236,6 @@ def test_a_thousand_short_connections_leave_nothing_behind(routers):
 
 def is_sanitized():
     return b"__asan_init" in pathlib.Path(SKROUTERD).read_bytes()
-
-
-def descriptors(router):
-    return len(os.listdir("/proc/%d/fd" % router.process.pid))
 
 
 def test_the_death_of_a_router_ends_its_connections_and_new_ones_go_round(routers):
@@ -305,10 +301,8 @@ def test_services_are_created_by_management(routers):
 
 
 def test_a_port_in_use_is_a_status_until_it_is_free(routers):
-    taken = socket.socket()
-    taken.bind(("127.0.0.1", 0))
-    taken.listen()
-    port, server = taken.getsockname()[1], Server(echo)
+    port, server = free_port(), Server(echo)
+    taken = socket.create_server(("127.0.0.1", port))
     a = routers("A", entities=[listener(port), connector(server.port)])
     m = Management(a)
     (row,) = m.query("tcpListener")

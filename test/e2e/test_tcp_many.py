@@ -8,8 +8,9 @@ import time
 import pytest
 from crowd import Crowd
 from harness import SANITIZED, Management, free_port, inter_router, link_to
-from services import Server, connector, echo, exchange, listener, wait
-from soak import GROWTH_KIB, descriptors, growth, soak
+from services import (Server, connector, descriptors, echo, exchange, idle_descriptors, listener,
+                      wait)
+from soak import GROWTH_KIB, growth, soak
 from soak import Server as Answering
 
 # More than a process may have, where that is usual: whoever does not fit in waits.
@@ -68,7 +69,7 @@ def test_twenty_thousand_come_and_go_at_once(routers, crowds, record_property):
     exchange(other)
     a.log.wait("listening name=l-crowd")
     m = Management(a)
-    idle = [descriptors(r) for r in made]
+    idle = idle_descriptors(made)
     kib = []
     for _ in range(2):
         latency = Latency(other)

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from cli import Cli
+from pods import free_port
 from test_grants import access_token, issue, serve, two_routers  # noqa: F401 (fixtures)
 from test_trouble import event_of
 from test_version_1 import Place
@@ -259,7 +260,7 @@ def test_a_claim_of_its_own_is_not_redeemed(west):
 
 
 def test_a_port_for_claims_that_is_taken_is_told_and_waited_for(west):
-    with socket.create_server(("0.0.0.0", 0)) as taken, west.redeeming(
+    with socket.create_server(("0.0.0.0", free_port())) as taken, west.redeeming(
             taken.getsockname()[1]) as c:
         west.begin("west")
         made = west.admin.create("secrets", {

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 import foreign
+from pods import free_port
 from talk import TIMEOUT, Talk, name_of, names_told
 
 CM = {"apiVersion": "v1", "kind": "ConfigMap"}
@@ -302,7 +303,7 @@ def test_a_definition_that_is_missing_is_waited_for(standin, namespace):
 @pytest.fixture
 def http2(standin, tmp_path, certificates):
     """nginx before the stand-in, which offers HTTP/2: its kubeconfig, its log, and how to reload."""
-    port = _free_port()
+    port = free_port()
     config = yaml.safe_load(open(standin.kubeconfig, encoding="utf-8"))
     behind = config["clusters"][0]["cluster"]["server"]
     token = standin.control("token", user="admin", groups=["system:masters"])["token"]
@@ -329,13 +330,6 @@ http {{
     yield standin, tmp_path / "kubeconfig", tmp_path / "access.log", nginx
     nginx.terminate()
     nginx.wait(10)
-
-
-def _free_port():
-    import socket
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def test_with_http2_all_share_one_connection_and_survive_its_end(http2, namespace):

@@ -365,7 +365,7 @@ def test_a_port_of_the_server_of_tokens_that_is_taken_is_told_and_waited_for(hom
                                                                             grant_certificate):
     issuer, other = Site(home, linkAccess="local"), Site(home)
     a = home.admin
-    with socket.create_server(("0.0.0.0", 0)) as taken, serving(
+    with socket.create_server(("0.0.0.0", free_port())) as taken, serving(
             home, grant_certificate, taken.getsockname()[1]) as c:
         issuer.await_condition("sites", "west", "Resolved", "True")
         issuer.create("accessgrants", "AccessGrant", "g", redemptionsAllowed=1)

@@ -3,6 +3,7 @@
 ordered for them."""
 
 import asyncio
+import socket
 import ssl
 import sys
 import traceback
@@ -40,7 +41,11 @@ class Server:
         self.watches = watches
         self.faults = faults
         self.tls = tls
-        self.port = 0
+        # Bound all the time, so that nobody is given the port while nobody listens there.
+        self._kept = socket.socket()
+        self._kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._kept.bind(("127.0.0.1", 0))
+        self.port = self._kept.getsockname()[1]
         self._listening = None
         self._writers = {}  # the number of each connection
         self._served = 0
@@ -51,7 +56,6 @@ class Server:
         self._listening = await asyncio.start_server(
             self._serve, "127.0.0.1", self.port, ssl=self.tls, limit=http1.HEAD_MAX,
             reuse_address=True, backlog=512)
-        self.port = self._listening.sockets[0].getsockname()[1]
 
     async def stop(self):
         """As when the process is killed: nobody listens, every connection is cut."""
