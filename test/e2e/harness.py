@@ -309,6 +309,24 @@ def ring(routers, names, **kwargs):
     return made
 
 
+def all_hear(sender, receivers):
+    """Until each has had a copy of a multicast: its address is known all the way, also to a worker
+    that has credit for a consumer of its own before it hears of others. Nothing of this is under
+    way any more then."""
+    heard = set()
+    while len(heard) < len(receivers):
+        sender.post(Message(body="learn"), settled=True)
+        receivers[0].loop.wait(lambda: any(r.got for r in receivers), "a copy")
+        for r in receivers:
+            while r.got:
+                assert r.take() == "learn"
+                heard.add(r)
+    sender.post(Message(body="learnt"), settled=True)
+    for r in receivers:
+        while r.take() != "learnt":
+            continue
+
+
 def exchange(sender_at, receiver_at, address, count=5):
     """Messages from one router to another, accepted. From the first that arrives on, while routes
     are being learned, all do, and in order."""

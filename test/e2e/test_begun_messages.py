@@ -2,6 +2,7 @@
 """Messages that are sent on before they have come whole."""
 
 import pytest
+from harness import all_hear
 from proton import Delivery, Message
 
 BODY = bytes(i * 7 % 251 for i in range(5000)) * 400
@@ -12,7 +13,8 @@ BODY = bytes(i * 7 % 251 for i in range(5000)) * 400
 def test_a_large_multicast_message_reaches_every_consumer_whole(routers, settled, count):
     router = routers("R", mode="standalone")
     receivers = [router.receiver("mc/x") for _ in range(count)]
-    sender = router.sender("mc/x").wait_credit()
+    sender = router.sender("mc/x")
+    all_hear(sender, receivers)
     sent = sender.post_all([Message(body=BODY), Message(body="after")] * 3, settled=settled)
     for r in receivers:
         assert r.take_all(6) == [BODY, "after"] * 3

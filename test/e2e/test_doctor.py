@@ -92,9 +92,10 @@ def link_file(folder, papers, host, port, client="client", authority="ours"):
     return str(path)
 
 
-def failures(home, *words):
+def failures(home, *words, timeout="20s"):
     """{step: message} of what failed; the command says so by its status."""
-    report = json.loads(home.run("link", "doctor", *words, "--timeout", "1s", "-o", "json", status=1))
+    report = json.loads(home.run("link", "doctor", *words, "--timeout", timeout, "-o", "json",
+                                 status=1))
     assert report["result"] == "failed"
     for step in report["steps"]:
         assert step["result"] == "ok" or step["next"], step
@@ -152,7 +153,8 @@ def test_a_port_that_is_swallowed(home, papers, tmp_path):
         waiting[-1].setblocking(False)
         waiting[-1].connect_ex(full.getsockname())
     found = failures(home, "--token",
-                     link_file(tmp_path, papers, "127.0.0.1", full.getsockname()[1]))
+                     link_file(tmp_path, papers, "127.0.0.1", full.getsockname()[1]),
+                     timeout="1s")
     assert list(found) == ["port"] and "no answer" in found["port"]
     for one in [full, *waiting]:
         one.close()

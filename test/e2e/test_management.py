@@ -114,10 +114,10 @@ def test_the_router_tells_what_it_is(router, management):
 def test_totals_count(router, management):
     receiver = router.receiver("counted")
     sender = router.sender("counted")
-    for i in range(3):
-        sender.post(Message(body=i))
+    sent = sender.post_all([Message(body=i) for i in range(3)])
     assert receiver.take_all(3) == [0, 1, 2]
-    receiver.connection.barrier()
+    # An outcome is counted by the worker of the sender, before it is told to that.
+    assert [x.outcome() for x in sent] == [Delivery.ACCEPTED] * 3
     [row] = management.query("routerMetrics")
     assert row["identity"] == "routerMetrics"
     assert row["acceptedDeliveries"] >= 3
@@ -148,18 +148,18 @@ def test_links_tell_how_fast_they_are_and_where_messages_come_from(routers, work
         near.post(Message(body=1), settled=n % 2 == 0)
         consumer.take()
     consumer.connection.barrier()
-    was_quick = time.monotonic() - began < 1
     management = Management(b)
     index = {n["id"]: n["index"] for n in management.query("router.node", ["id", "index"])}
     links = [x for x in management.query("router.link") if x["owningAddr"] == "Mclosest/x"]
+    took = time.monotonic() - began
     [out] = [x for x in links if x["linkDir"] == "out"]
     assert out["ingressHistogram"][index["A"]] == 15
     assert out["ingressHistogram"][index["B"]] == 5
     assert sum(out["ingressHistogram"]) == 20
     assert [x["ingressHistogram"] for x in links if x["linkDir"] == "in"] == [None]
-    assert 0 < out["settleRate"] <= 4
+    assert 0 < out["settleRate"] <= 4 or took > 4  # it is that of the last five seconds
     assert out["creditAvailable"] == 0
-    assert out["deliveriesDelayed1Sec"] == 0 or not was_quick
+    assert out["deliveriesDelayed1Sec"] == 0 or took > 1
     assert (out["deliveriesStuck"], out["openMovedStreams"]) == (0, 0)
 
 

@@ -66,6 +66,7 @@ def through(request, routers):
                 entities.append(connector(port))
             made.append(routers("ABC"[i], entities=entities))
         made[0].log.wait("listening name=l-echo")
+        made[-1].wait_reaches("A")  # till then a server may see a connection that ends at once
         return entrance
 
     return make

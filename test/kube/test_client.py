@@ -142,10 +142,13 @@ def test_a_busy_server_is_asked_when_it_says(standin, namespace):
 
 
 def test_what_stays_busy_is_told_in_the_end(standin, namespace):
-    fault(standin, "get", code=429, retry_after=1)
-    answer = call(standin.kubeconfig, verb="get", name="x", namespace=namespace, ms=1500, **CM)
+    fault(standin, "get", code=429, retry_after=1, count=1)
+    fault(standin, "get", code=429, retry_after=60)
+    mark = standin.mark()
+    answer = call(standin.kubeconfig, verb="get", name="x", namespace=namespace, ms=30000, **CM)
     assert (answer["result"], answer["code"]) == ("BUSY", 429)
     assert "try again later" in answer["words"]
+    assert len(configmap_requests(standin, mark, "get")) == 2
 
 
 def test_an_error_inside_is_tried_three_times_unless_it_creates(standin, namespace):
