@@ -12,7 +12,8 @@ from proton import Delivery, Message
 
 from cluster import NOBODY
 from pods import PEER, Site, TIMEOUT, amqp, free_port, wait
-from collector import beacon_of, is_in_turn
+from collector import (END, IDENTITY, MODE, NAME, NAMESPACE, PARENT, PLATFORM, PROCESS_RECORD, SITE,
+                       SOURCE_HOST, TYPE, beacon_of, is_in_turn)
 from harness import Management, Router, inter_router, link_to
 from proxy import Proxy
 from services import Server, connect, echo
@@ -527,6 +528,68 @@ def test_the_status_survives_other_writers_and_names_pods(site, pod, service):
     assert written["metadata"]["labels"] == {"somebody": "else"}
     assert written["data"]["note"] == "kept"
     assert written["metadata"]["uid"] == found["metadata"]["uid"]
+
+
+PROVIDER, IMAGE, NODE, VERSION, GROUP = 10, 20, 22, 32, 46
+PODS = (  # labels of app.kubernetes.io, image; group and mode that are told
+    ({"part-of": "shop", "name": "a", "component": "b"}, "x/y:1", "shop", "external"),
+    ({"part-of": "skupper", "name": "a"}, "x/y:1", "skupper", "internal"),
+    ({"part-of": "skupper-network-observer"}, "y", "skupper-network-observer", "internal"),
+    ({"name": "a", "component": "b"}, "x/y:1", "a", "external"),
+    ({"component": "b"}, "x/y:1", "b", "external"),
+    ({}, "registry.example:5000/app/backend:1", "backend", "external"),
+    ({}, "app/backend@sha256:0123", "backend", "external"))
+
+
+def make_server(site, number, labels, image):
+    """A pod that runs on a node of which nobody knows."""
+    made = site.admin.create("pods", {
+        "metadata": {"name": "pod-%d" % number, "labels": {
+            "app.kubernetes.io/" + k: v for k, v in labels.items()}},
+        "spec": {"nodeName": "node-%d" % number, "containers": [
+            {"name": "app", "image": image}, {"name": "other", "image": "other"}]}},
+        site.namespace)
+    return site.admin.update("pods", {**made, "status": {
+        "podIP": "192.0.2.%d" % (number + 1), "phase": "Running"}}, site.namespace, sub="status")
+
+
+def test_a_site_tells_of_itself_and_of_its_pods_as_processes(standin, site, pod):
+    servers = [make_server(site, i, row[0], row[1]) for i, row in enumerate(PODS)]
+    pod.configure()
+    pod.start()
+    network(site)
+    here = amqp.connect("amqp://127.0.0.1:%d" % pod.amqp)
+    beacon = beacon_of(site.id, here.receiver("mc/sfe.all"))
+    direct = "sfe." + site.id
+    assert {k: beacon.properties[k] for k in ("sourceType", "address", "direct")} == {
+        "sourceType": "CONTROLLER", "address": "mc/" + direct, "direct": direct}
+    receiver, told = here.receiver("mc/" + direct), {}
+    here.sender(direct, settled=True).post(Message(address=direct, subject="FLUSH"))
+
+    def take(until):
+        while not until():
+            message = receiver.get().accept().message
+            for record in message.body if message.subject == "RECORD" else ():
+                told.setdefault(record[IDENTITY], {}).update(record)
+
+    take(lambda: len(told) == 1 + len(PODS))
+    itself = told.pop(site.id)
+    assert itself[VERSION]
+    assert {k: itself[k] for k in (TYPE, NAME, NAMESPACE, PLATFORM, PROVIDER)} == {
+        TYPE: SITE, NAME: site.name, NAMESPACE: site.namespace, PLATFORM: "kubernetes",
+        PROVIDER: "kubernetes"}
+    for i, (_, image, group, mode) in enumerate(PODS):
+        record = told[servers[i]["metadata"]["uid"]]
+        want = {TYPE: PROCESS_RECORD, PARENT: site.id, NAME: "pod-%d" % i,
+                SOURCE_HOST: "192.0.2.%d" % (i + 1), IMAGE: image, NODE: "node-%d" % i,
+                GROUP: group, MODE: mode}
+        assert {k: record.get(k) for k in want} == want
+    for server, phase in zip(servers, ("Succeeded", "Failed")):
+        server["status"]["phase"] = phase
+        site.admin.update("pods", server, site.namespace, sub="status")
+        take(lambda: END in told[server["metadata"]["uid"]])
+    assert len([r for r in told.values() if END in r]) == 2
+    here.close()
 
 
 def test_who_joins_hears_a_beacon_of_the_site_out_of_turn(site, pod, tmp_path):
