@@ -125,6 +125,21 @@ TEST(access_that_cannot_be_made_is_no_access_that_is_ready)
     cluster_fini(&c);
 }
 
+// Of two routers each has its own.
+TEST(access_to_one_of_two_routers_that_cannot_be_made_is_told)
+{
+    struct cluster c;
+
+    put_site(&c, "{'linkAccess': 'local', 'ha': true}");
+    json_object_set_new(c.refused, "Service/skupper-router-2", json_string("not today"));
+    for (int i = 0; i < 6; i++)
+        cluster_turn(&c);
+    CHECK_STATUS(&c, "SecuredAccess/skupper-router", "Configured", "True Ready OK");
+    CHECK_STATUS(&c, "SecuredAccess/skupper-router-2", "Configured", "False Error not today");
+    CHECK_STATUS(&c, "RouterAccess/skupper-router", "Configured", "False Error not today");
+    cluster_fini(&c);
+}
+
 // It is there, but as it was.
 TEST(what_may_not_be_changed_says_so_itself)
 {
@@ -148,17 +163,28 @@ TEST(what_may_not_be_changed_says_so_itself)
 }
 
 // What was there before goes on; what is new is not there.
-TEST(nothing_new_is_configured_while_the_configuration_cannot_be_written)
+static void refuse_configuration(const char *map)
 {
+    static const char *const kinds[] = {"Connector/some", "MultiKeyListener/several", "Link/away",
+                                        "AttachedConnectorBinding/beside", NULL};
     struct cluster c;
 
-    put_site(&c, "{}");
+    put_site(&c, "{'ha': true}");
     cluster_put(&c, "Listener", "db", "{'routingKey': 'x', 'host': 'db', 'port': 1}");
     cluster_put(&c, "Listener", "web", "{'routingKey': 'x', 'host': 'web', 'port': 1}");
     cluster_settle(&c);
-    json_object_set_new(c.refused, "ConfigMap/skupper-router", json_string("too large"));
+    json_object_set_new(c.refused, map, json_string("too large"));
     cluster_put(&c, "Listener", "more", "{'routingKey': 'x', 'host': 'more', 'port': 1}");
     cluster_put(&c, "Connector", "some", "{'routingKey': 'x', 'host': 'some', 'port': 1}");
+    cluster_put(&c, "MultiKeyListener", "several",
+                "{'host': 'several', 'port': 1, 'strategy': {'priority': {'routingKeys': ['x']}}}");
+    cluster_put(&c, "Link", "away",
+                "{'endpoints': [{'name': 'inter-router', 'host': 'h', 'port': '1'}]}");
+    cluster_pod(&c, "pod", "a", "10.0.0.1", true);
+    cluster_put(&c, "AttachedConnector", "beside",
+                "{'siteNamespace': 'west', 'selector': 'app=a', 'port': 1}");
+    cluster_put(&c, "AttachedConnectorBinding", "beside",
+                "{'connectorNamespace': 'west', 'routingKey': 'x'}");
     cluster_set_spec(&c, "Listener/web", "{'routingKey': 'y', 'host': 'web', 'port': 1}");
     for (int i = 0; i < 3; i++)
         cluster_turn(&c);
@@ -166,12 +192,23 @@ TEST(nothing_new_is_configured_while_the_configuration_cannot_be_written)
     CHECK_STATUS(&c, "Listener/db", "Configured", "True Ready OK");
     CHECK_STATUS(&c, "Listener/web", "Configured", "False Error too large");
     CHECK_STATUS(&c, "Listener/more", "Configured", "False Error too large");
-    CHECK_STATUS(&c, "Connector/some", "Configured", "False Error too large");
+    for (size_t i = 0; kinds[i]; i++)
+        CHECK_STATUS(&c, kinds[i], "Configured", "False Error too large");
+    // Nothing of it is in the configuration.
+    CHECK_STATUS(&c, "AttachedConnector/beside", "Configured", "True Ready OK");
     json_object_clear(c.refused);
     cluster_settle(&c);
     CHECK_STATUS(&c, "Listener/more", "Configured", "True Ready OK");
     CHECK_STATUS(&c, "Listener/web", "Configured", "True Ready OK");
+    for (size_t i = 0; kinds[i]; i++)
+        CHECK_STATUS(&c, kinds[i], "Configured", "True Ready OK");
     cluster_fini(&c);
+}
+
+TEST(nothing_new_is_configured_while_the_configuration_cannot_be_written)
+{
+    refuse_configuration("ConfigMap/skupper-router");
+    refuse_configuration("ConfigMap/skupper-router-2");
 }
 
 TEST(a_site_that_is_written_wrong_loses_nothing_that_it_has)
@@ -247,6 +284,7 @@ static json_t *text_of(const struct cluster *c, const char *secret, const char *
 TEST(what_is_wrong_with_the_content_of_a_secret_is_told)
 {
     static const char OWN[] = "Secret/skupper-local-server", CA[] = "Secret/skupper-site-ca";
+    char now[SITE_TIME_MAX];
     struct cluster c;
 
     put_site(&c, "{}");
@@ -268,9 +306,26 @@ TEST(what_is_wrong_with_the_content_of_a_secret_is_told)
         c.now = c.plan.next_at;
         cluster_settle(&c);
     }
+    site_time_text(c.now, now);
     CHECK_HAS(note_of(&c, "Secret/mine"), "tls.crt: the certificate has expired on ");
+    CHECK_HAS(note_of(&c, "Secret/mine"), now);
     CHECK_EQ(json_object_size(c.plan.notes), 1);
     CHECK_STATUS(&c, "Listener/db", "Configured", "True Ready OK");
+    cluster_fini(&c);
+}
+
+TEST(what_is_wrong_with_a_secret_of_ours_is_mended_and_not_told)
+{
+    static const char OWN[] = "Secret/skupper-local-server";
+    struct cluster c;
+
+    put_site(&c, "{}");
+    cluster_settle(&c);
+    json_object_set_new(json_object_get(cluster_get(&c, OWN), "data"), "tls.crt",
+                        json_string("eA=="));
+    cluster_plan(&c);
+    CHECK(json_object_get(c.plan.issues, "skupper-local-server") != NULL);
+    CHECK_JSON(c.plan.notes, "{}");
     cluster_fini(&c);
 }
 
@@ -279,8 +334,10 @@ TEST_MAIN(CASE(the_site_that_has_the_router_keeps_it),
           CASE(a_port_has_a_name_whatever_its_listener_is_called),
           CASE(a_listener_cannot_have_the_name_of_a_service_of_the_site),
           CASE(access_that_cannot_be_made_is_no_access_that_is_ready),
+          CASE(access_to_one_of_two_routers_that_cannot_be_made_is_told),
           CASE(what_may_not_be_changed_says_so_itself),
           CASE(nothing_new_is_configured_while_the_configuration_cannot_be_written),
           CASE(a_site_that_is_written_wrong_loses_nothing_that_it_has),
           CASE(what_is_about_to_go_is_let_go),
-          CASE(what_is_wrong_with_the_content_of_a_secret_is_told))
+          CASE(what_is_wrong_with_the_content_of_a_secret_is_told),
+          CASE(what_is_wrong_with_a_secret_of_ours_is_mended_and_not_told))
