@@ -92,6 +92,28 @@ TEST(a_site_becomes_the_objects_of_the_reference)
     cluster_fini(&c);
 }
 
+// Who brings an account of his own brings its rights too.
+TEST(a_site_may_have_an_account_of_its_user)
+{
+    struct cluster c;
+
+    put_site(&c, "{'serviceAccount': 'mine'}");
+    cluster_settle(&c);
+    CHECK_STR(str_of(site_text(cluster_get(&c, "Deployment/skupper-router"),
+                               "spec.template.spec.serviceAccountName")),
+              "mine");
+    CHECK(!cluster_get(&c, "ServiceAccount/skupper-router"));
+    CHECK(!cluster_get(&c, "Role/skupper-router"));
+    CHECK(!cluster_get(&c, "RoleBinding/skupper-router"));
+    cluster_set_spec(&c, "Site/west", "{}");
+    cluster_settle(&c);
+    CHECK_STR(str_of(site_text(cluster_get(&c, "Deployment/skupper-router"),
+                               "spec.template.spec.serviceAccountName")),
+              "skupper-router");
+    CHECK(cluster_get(&c, "RoleBinding/skupper-router") != NULL);
+    cluster_fini(&c);
+}
+
 // Everything that a namespace has is written once, and its status once; a controller that starts
 // anew knows no more than this one in each turn, and writes nothing.
 TEST(each_object_is_written_once)
@@ -502,7 +524,8 @@ TEST(link_access_that_is_taken_back_takes_its_access_with_it)
     cluster_fini(&c);
 }
 
-TEST_MAIN(CASE(a_site_becomes_the_objects_of_the_reference), CASE(each_object_is_written_once),
+TEST_MAIN(CASE(a_site_becomes_the_objects_of_the_reference),
+          CASE(a_site_may_have_an_account_of_its_user), CASE(each_object_is_written_once),
           CASE(addresses_come_from_the_cluster_and_go_into_certificates),
           CASE(routers_take_their_time_to_end_where_there_is_another),
           CASE(ha_adds_a_second_router_and_takes_it_away_again),

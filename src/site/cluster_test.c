@@ -8,7 +8,8 @@ static const char PODS[] =
     " {'name': 'db-2', 'uid': 'u2', 'ip': '10.0.0.2', 'labels': {'app': 'db'}, 'ready': false},"
     " {'name': 'web', 'uid': 'u3', 'ip': '10.0.0.3', 'labels': {'app': 'web'}, 'ready': true}],"
     " 'far': ["
-    " {'name': 'x', 'uid': 'u4', 'ip': '10.0.0.4', 'labels': {'app': 'x'}, 'ready': true}]}";
+    " {'name': 'x', 'uid': 'u4', 'ip': '10.0.0.4', 'labels': {'app': 'x'}, 'ready': true},"
+    " {'name': 'y', 'uid': 'u5', 'ip': '10.0.0.5', 'labels': {'app': 'x'}, 'ready': false}]}";
 
 static void cluster_desk(struct desk *d, const char *site_spec)
 {
@@ -230,6 +231,33 @@ TEST(pods_elsewhere_get_services_of_their_names)
     desk_fini(&d);
 }
 
+TEST(a_pod_elsewhere_is_listened_for_as_its_listener_says)
+{
+    struct desk d;
+
+    cluster_desk(&d, "{}");
+    desk_put_spec(&d, "Listener", "db",
+                  "{'routingKey': 'db', 'host': 'db', 'port': 5432, 'exposePodsByName': true,"
+                  " 'observer': 'http1', 'tlsCredentials': 'tls'}");
+    desk_put_spec(&d, "Listener", "plain", "{'routingKey': 'db', 'host': 'plain', 'port': 1}");
+    desk_know(&d, "ports",
+              "{'listener/db': 1024, 'listener/db@db-0': 1026, 'listener/plain': 1027}");
+    desk_know(&d, "certificates", "{'tls': {'ordinal': 0}}");
+    desk_know(&d, "network",
+              "{'siteStatus': [{'site': {'identity': 'far'}, 'routerStatus': ["
+              "{'connectors': [{'address': 'db.db-0'}]}]}]}");
+    desk_derive(&d);
+    CHECK_JSON(desk_entity(&d, "tcpListener", "listener/db@db-0"),
+               "{'name': 'listener/db@db-0', 'port': '1026', 'address': 'db.db-0', 'siteId':"
+               " '7b1c', 'observer': 'http1', 'sslProfile': 'tls'}");
+    CHECK_JSON(desk_entity(&d, "tcpListener", "listener/db"),
+               "{'name': 'listener/db', 'port': '1024', 'address': 'db', 'siteId': '7b1c',"
+               " 'observer': 'http1', 'sslProfile': 'tls'}");
+    CHECK(!json_object_get(d.wanted.local_services, "plain-0"));
+    CHECK(!desk_entity(&d, "tcpListener", "listener/plain@db-0")); // it did not ask for that
+    desk_fini(&d);
+}
+
 // As certificates of public authorities come.
 TEST(a_service_may_have_a_certificate_without_a_ca)
 {
@@ -310,6 +338,28 @@ TEST(a_connector_leads_to_the_pods_it_selects)
     desk_fini(&d);
 }
 
+TEST(what_a_connector_says_of_tls_holds_for_each_pod)
+{
+    struct desk d;
+
+    cluster_desk(&d, "{}");
+    desk_put_spec(&d, "Connector", "db",
+                  "{'routingKey': 'k', 'selector': 'app=db', 'port': 1, 'tlsCredentials': 'tls',"
+                  " 'useClientCert': true, 'verifyHostname': true}");
+    desk_know(&d, "certificates", "{'tls': {'ordinal': 0}}");
+    desk_derive(&d);
+    CHECK_JSON(desk_entity(&d, "tcpConnector", "connector/db@10.0.0.1"),
+               "{'name': 'connector/db@10.0.0.1', 'host': '10.0.0.1', 'port': '1', 'address': 'k',"
+               " 'siteId': '7b1c', 'processId': 'u1', 'sslProfile': 'tls',"
+               " 'verifyHostname': true}");
+    CHECK_JSON(desk_entity(&d, "sslProfile", "tls"),
+               "{'name': 'tls', 'caCertFile': '/certs/tls/ca.crt', 'certFile':"
+               " '/certs/tls/tls.crt', 'privateKeyFile': '/certs/tls/tls.key'}");
+    CHECK(!desk_entity(&d, "sslProfile", "tls-profile"));
+    CHECK(!desk_entity(&d, "tcpConnector", "connector/db@db-1")); // it did not ask for that
+    desk_fini(&d);
+}
+
 // Beyond those of links on hosts.
 TEST(a_link_says_what_its_secret_lacks)
 {
@@ -355,6 +405,30 @@ TEST(a_binding_connects_pods_of_another_namespace)
     CHECK_STATUS(&d, "AttachedConnectorBinding/x", "Matched", "False Pending Pending");
     CHECK_STATUS(&d, "AttachedConnectorBinding/y", "Configured",
                  "False Error No matching AttachedConnector");
+    desk_fini(&d);
+}
+
+TEST(a_binding_connects_as_the_connector_of_the_other_namespace_says)
+{
+    struct desk d;
+
+    cluster_desk(&d, "{}");
+    desk_put_spec(&d, "AttachedConnectorBinding", "x",
+                  "{'connectorNamespace': 'far', 'routingKey': 'key'}");
+    desk_know(&d, "attached",
+              "[{'kind': 'AttachedConnector', 'metadata': {'name': 'x', 'namespace': 'far'},"
+              " 'spec': {'siteNamespace': 'default', 'selector': 'app=x', 'port': 7,"
+              " 'includeNotReadyPods': true, 'tlsCredentials': 'tls', 'useClientCert': true}}]");
+    desk_know(&d, "certificates", "{'tls': {'ordinal': 0}}");
+    desk_know(&d, "network", "{'addresses': [{'name': 'key', 'listenerCount': 1}]}");
+    desk_derive(&d);
+    CHECK(desk_entity(&d, "tcpConnector", "connector/x@10.0.0.4") != NULL);
+    CHECK_JSON(desk_entity(&d, "tcpConnector", "connector/x@10.0.0.5"),
+               "{'name': 'connector/x@10.0.0.5', 'host': '10.0.0.5', 'port': '7', 'address':"
+               " 'key', 'siteId': '7b1c', 'processId': 'u5', 'sslProfile': 'tls',"
+               " 'verifyHostname': false}");
+    CHECK(!desk_entity(&d, "tcpConnector", "connector/x@y")); // it did not ask for that
+    CHECK_STATUS(&d, "AttachedConnectorBinding/x", NULL, "Ready OK");
     desk_fini(&d);
 }
 
@@ -405,6 +479,93 @@ TEST(an_attached_connector_says_whether_it_is_let_in)
         desk_derive(&d);
         CHECK_STATUS(&d, "AttachedConnector/c", "Configured", rows[i].want);
         free(spec);
+        desk_fini(&d);
+    }
+}
+
+TEST(an_attached_connector_tells_which_pods_it_selects)
+{
+    static const struct {
+        const char *spec, *want;
+    } rows[] = {
+        {"{'siteNamespace': 's', 'selector': 'app=db', 'port': 1}",
+         "[{'name': 'db-1', 'ip': '10.0.0.1'}]"},
+        {"{'siteNamespace': 's', 'selector': 'app=db', 'port': 1, 'includeNotReadyPods': true}",
+         "[{'name': 'db-1', 'ip': '10.0.0.1'}, {'name': 'db-2', 'ip': '10.0.0.2'}]"},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct desk d;
+
+        cluster_desk(&d, NULL);
+        desk_put_spec(&d, "AttachedConnector", "c", rows[i].spec);
+        desk_derive(&d);
+        CHECK_JSON(site_get(desk_resource(&d, "AttachedConnector/c"), "status.selectedPods"),
+                   rows[i].want);
+        desk_fini(&d);
+    }
+}
+
+// Where a user says nothing, the role says the port and the site the issuer.
+TEST(a_router_access_of_a_user_says_how_it_is_reached)
+{
+    struct desk d;
+    const json_t *e;
+
+    cluster_desk(&d, "{'defaultIssuer': 'ours'}");
+    desk_put_spec(&d, "RouterAccess", "in",
+                  "{'roles': [{'name': 'inter-router'}, {'name': 'edge'}, {'name': 'normal'}],"
+                  " 'tlsCredentials': 'tls', 'generateTlsCredentials': true}");
+    desk_put_spec(&d, "RouterAccess", "out",
+                  "{'roles': [{'name': 'edge', 'port': 4000}], 'tlsCredentials': 'tls',"
+                  " 'bindHost': '10.1.1.1', 'accessType': 'local', 'settings': {'domain': 'd'}}");
+    desk_put_spec(&d, "RouterAccess", "signed",
+                  "{'roles': [{'name': 'edge', 'port': 4000}], 'tlsCredentials': 'other',"
+                  " 'generateTlsCredentials': true, 'issuer': 'theirs'}");
+    desk_know(&d, "certificates", "{'tls': {'ordinal': 0}, 'other': {'ordinal': 0}}");
+    desk_derive(&d);
+    CHECK_JSON(site_get(desk_resource(&d, "SecuredAccess/in"), "spec"),
+               "{'selector': {'skupper.io/component': 'router', 'skupper.io/group':"
+               " 'skupper-router'}, 'ports': [{'name': 'inter-router', 'port': 55671,"
+               " 'targetPort': 55671, 'protocol': 'TCP'}, {'name': 'edge', 'port': 45671,"
+               " 'targetPort': 45671, 'protocol': 'TCP'}, {'name': 'normal', 'port': 5671,"
+               " 'targetPort': 5671, 'protocol': 'TCP'}], 'certificate': 'tls', 'issuer':"
+               " 'ours'}");
+    CHECK_JSON(site_get(desk_resource(&d, "SecuredAccess/out"), "spec"),
+               "{'selector': {'skupper.io/component': 'router', 'skupper.io/group':"
+               " 'skupper-router'}, 'ports': [{'name': 'edge', 'port': 4000, 'targetPort': 4000,"
+               " 'protocol': 'TCP'}], 'certificate': 'tls', 'accessType': 'local', 'settings':"
+               " {'domain': 'd'}}");
+    CHECK_STR(str_of(site_text(desk_resource(&d, "SecuredAccess/signed"), "spec.issuer")),
+              "theirs");
+    e = desk_entity(&d, "listener", "out-edge");
+    CHECK_STR(str_of(site_text(e, "host")), "10.1.1.1");
+    // Elsewhere it is another place, and there is room for both.
+    CHECK_STATUS(&d, "RouterAccess/out", "Configured", "True Ready OK");
+    CHECK_STATUS(&d, "RouterAccess/signed", "Configured", "True Ready OK");
+    desk_fini(&d);
+}
+
+TEST(what_a_site_gives_out_is_signed_by_its_issuer)
+{
+    static const struct {
+        const char *spec, *issuer;
+    } rows[] = {{"{'linkAccess': 'local'}", "skupper-site-ca"},
+                {"{'linkAccess': 'local', 'defaultIssuer': 'ours'}", "ours"}};
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct desk d;
+
+        cluster_desk(&d, rows[i].spec);
+        desk_derive(&d);
+        CHECK_STR(str_of(site_text(desk_resource(&d, "Site/west"), "status.defaultIssuer")),
+                  rows[i].issuer);
+        CHECK_STR(
+            str_of(site_text(desk_resource(&d, "RouterAccess/skupper-router"), "spec.issuer")),
+            rows[i].issuer);
+        CHECK_STR(
+            str_of(site_text(desk_resource(&d, "Certificate/skupper-site-server"), "spec.ca")),
+            rows[i].issuer);
         desk_fini(&d);
     }
 }
@@ -460,9 +621,16 @@ TEST_MAIN(CASE(a_site_in_a_cluster_has_the_router_configuration_of_the_reference
           CASE(a_site_says_what_is_wrong_with_its_spec),
           CASE(a_listener_is_a_port_of_a_service_and_one_of_the_router),
           CASE(conditions_of_listeners), CASE(pods_elsewhere_get_services_of_their_names),
+          CASE(a_pod_elsewhere_is_listened_for_as_its_listener_says),
           CASE(a_service_may_have_a_certificate_without_a_ca),
-          CASE(a_connector_leads_to_the_pods_it_selects), CASE(a_link_says_what_its_secret_lacks),
+          CASE(a_connector_leads_to_the_pods_it_selects),
+          CASE(what_a_connector_says_of_tls_holds_for_each_pod),
+          CASE(a_link_says_what_its_secret_lacks),
           CASE(a_binding_connects_pods_of_another_namespace),
+          CASE(a_binding_connects_as_the_connector_of_the_other_namespace_says),
           CASE(a_binding_may_offer_each_pod_by_its_name_too),
           CASE(an_attached_connector_says_whether_it_is_let_in),
+          CASE(an_attached_connector_tells_which_pods_it_selects),
+          CASE(a_router_access_of_a_user_says_how_it_is_reached),
+          CASE(what_a_site_gives_out_is_signed_by_its_issuer),
           CASE(without_a_site_there_is_no_router), CASE(labels_are_selected_as_in_kubernetes))
