@@ -60,6 +60,7 @@ struct flow *flow_new(const struct flow_opts *opts, struct mono now)
     f->addresses[FLOW_LOGS] = str_fmt("mc/sfe.%s.logs", id);
     f->addresses[FLOW_COMMANDS] = str_fmt("sfe.%s", id);
     f->addresses[FLOW_CORECORDS] = str_fmt("vfcr.%s", id);
+    f->addresses[FLOW_JOINED] = xstrdup("mc/sfe.joined");
     free(id);
     list_init(&f->records);
     list_init(&f->corecords);
@@ -138,6 +139,20 @@ void flow_set_reached(struct flow *f, enum flow_channel channel, bool is_reached
 void flow_greet(struct flow *f, uint32_t others)
 {
     f->greet_count = others > 0 ? others : 1;
+}
+
+void flow_ask(struct flow *f)
+{
+    f->ask_due = true;
+}
+
+void flow_asked(struct flow *f)
+{
+    if (f->greet_count == 0 && !mono_before(f->ticked_at, mono_add_ms(f->greet_at, GREET_MAX_MS)))
+        f->asked_count = 0;
+    f->asked_count++;
+    if (f->greet_count < f->asked_count)
+        f->greet_count = f->asked_count;
 }
 
 // All who collect hear what one of them asked for. When a network starts, each asks everybody, so
@@ -250,9 +265,13 @@ bool flow_next(struct flow *f, struct flow_message *out)
 {
     f->out.len = 0;
     out->to = NULL;
-    if (f->beacon_due) {
+    if (f->ask_due) {
+        f->ask_due = false;
+        message_beacon(f, FLOW_JOINED, &f->out);
+        out->to = f->addresses[FLOW_JOINED];
+    } else if (f->beacon_due) {
         f->beacon_due = false;
-        message_beacon(f, &f->out);
+        message_beacon(f, FLOW_BEACONS, &f->out);
         out->to = f->addresses[FLOW_BEACONS];
     } else if (f->heartbeat_due) {
         f->heartbeat_due = false;

@@ -122,6 +122,7 @@ enum flow_channel {
     FLOW_LOGS,      // mc/sfe.<id>.logs
     FLOW_COMMANDS,  // sfe.<id>: consumed, for flow_command()
     FLOW_CORECORDS, // vfcr.<id>: consumed, for flow_corecord()
+    FLOW_JOINED,    // mc/sfe.joined: for flow_ask(), and consumed, for flow_asked()
     FLOW_CHANNEL_COUNT
 };
 const char *flow_address(const struct flow *f, enum flow_channel channel);
@@ -133,6 +134,12 @@ bool flow_is_reached(const struct flow *f, enum flow_channel channel);
 // of turn, with the next tick. Who comes within a pause after that waits for its end; the pause
 // grows with the network, until beacons out of turn are no more than those in turn.
 void flow_greet(struct flow *f, uint32_t others);
+// Who listens to beacons where others do not see it, behind a router that has told of listeners
+// before, asks for them: the next message is this source's beacon, to FLOW_JOINED.
+void flow_ask(struct flow *f);
+// Somebody else did: as flow_greet(), where `others` is at least how many have asked since it was
+// last quiet.
+void flow_asked(struct flow *f);
 
 void flow_command(struct flow *f, struct str message);
 // What the connector's router knows of a connection whose record is here.

@@ -294,6 +294,41 @@ TEST(who_joins_is_greeted_with_the_next_tick_and_many_together_are_greeted_once)
     flow_free(f);
 }
 
+TEST(who_asks_is_greeted_and_the_pause_grows_with_those_who_ask_together)
+{
+    struct flow *f = source_at(0);
+
+    flow_set_reached(f, FLOW_BEACONS, true);
+    flow_set_reached(f, FLOW_RECORDS, true);
+    run(f, 0, ms(11900)); // in turn: 2, 12, 22, 32 s
+    run(f, 0, ms(12000));
+    for (int i = 0; i < 50; i++)
+        flow_asked(f);
+    CHECK_EQ(run(f, 0, ms(12200)).beacons, 1);
+    flow_asked(f);
+    CHECK_EQ(run(f, 0, ms(14000)).beacons, 0); // one second and 20 ms for each of the fifty
+    CHECK_EQ(run(f, 0, ms(14400)).beacons, 1);
+    CHECK_EQ(run(f, 0, ms(28000)).beacons, 1); // in turn
+    flow_asked(f);                             // it was quiet
+    CHECK_EQ(run(f, 0, ms(28200)).beacons, 1);
+    flow_asked(f);
+    CHECK_EQ(run(f, 0, ms(29400)).beacons, 1);
+    flow_free(f);
+}
+
+TEST(who_asks_sends_its_beacon_to_those_it_asks_once)
+{
+    struct flow *f = source_at(0);
+    struct told t;
+
+    flow_ask(f);
+    t = run(f, 0, ms(5000));
+    CHECK_EQ(t.messages, 1);
+    CHECK_EQ(t.beacons, 1);
+    CHECK_STR(str_of(t.to), "mc/sfe.joined");
+    flow_free(f);
+}
+
 TEST(who_joins_while_nobody_listens_is_not_greeted)
 {
     struct flow *f = source_at(0);
@@ -711,6 +746,8 @@ TEST_MAIN(CASE(the_answer_to_a_captured_flush_is_the_captured_one),
           CASE(a_co_record_is_the_captured_one),
           CASE(a_beacon_each_ten_seconds_and_a_heartbeat_each_two),
           CASE(who_joins_is_greeted_with_the_next_tick_and_many_together_are_greeted_once),
+          CASE(who_asks_is_greeted_and_the_pause_grows_with_those_who_ask_together),
+          CASE(who_asks_sends_its_beacon_to_those_it_asks_once),
           CASE(who_joins_while_nobody_listens_is_not_greeted),
           CASE(a_record_is_sent_once_a_second_however_often_it_changes),
           CASE(where_nobody_listens_nothing_is_kept_and_who_comes_hears_what_there_is),

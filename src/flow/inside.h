@@ -19,6 +19,8 @@ struct flow {
     bool all_due;
     struct mono greet_at; // a beacon out of turn, but not before
     uint32_t greet_count; // who listens then; 0: none is due
+    uint32_t asked_count; // by so many, with no long pause between
+    bool ask_due;
     uint32_t beat_count;
     bool beacon_due, heartbeat_due;
     uint64_t beat_us; // of the heartbeat that is due
@@ -77,7 +79,8 @@ void record_touch(struct flow_record *rec);                         // it will b
 void record_retell(struct flow_record *rec);
 
 // message.c
-void message_beacon(struct flow *f, struct amqp_writer *w);
+// `channel`: FLOW_BEACONS or FLOW_JOINED.
+void message_beacon(struct flow *f, enum flow_channel channel, struct amqp_writer *w);
 void message_heartbeat(struct flow *f, struct amqp_writer *w, uint64_t now_us);
 // Of the list's first FLOW_RECORDS_MAX records; co-records: those to the same router. They are
 // taken off, and freed if they have ended. Returns the address.

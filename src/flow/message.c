@@ -36,11 +36,11 @@ static void put_empty_body(struct amqp_writer *w)
     amqp_put_null(w);
 }
 
-void message_beacon(struct flow *f, struct amqp_writer *w)
+void message_beacon(struct flow *f, enum flow_channel channel, struct amqp_writer *w)
 {
     struct amqp_mark mark;
 
-    put_properties(f, w, f->addresses[FLOW_BEACONS], "BEACON");
+    put_properties(f, w, f->addresses[channel], "BEACON");
     amqp_put_descriptor(w, AMQP_SECTION_APPLICATION_PROPERTIES);
     mark = amqp_begin_map(w, true);
     amqp_put_symbol(w, STR("v"));

@@ -18,6 +18,9 @@ struct telemetry {
     struct node *node;
     struct net_timer timer;
     struct router_watcher listeners[FLOW_LOGS + 1]; // is somebody there?
+    struct router_watcher asked;                    // is somebody there to be asked?
+    struct router_consumer askers;
+    bool is_asking; // as soon as there is
     struct mailbox notes;
     atomic_int note_count;
     atomic_bool is_wanted; // somebody listens to the log
@@ -131,6 +134,10 @@ static void due(void *user, struct mono now)
         count_connections(n);
     }
     flows_count(n, now);
+    if (t->is_asking && router_others(n->router, flow_address(n->flow, FLOW_JOINED)) > 0) {
+        t->is_asking = false;
+        flow_ask(n->flow);
+    }
     flow_tick(n->flow, now, wall_us(now));
     while (flow_next(n->flow, &m))
         router_send(n->router, m.to, m.bytes);
@@ -149,6 +156,25 @@ static void on_joined(struct router_watcher *w, uint32_t others)
     struct telemetry *t = list_entry(w, struct telemetry, listeners[FLOW_BEACONS]);
 
     flow_greet(t->node->flow, others);
+}
+
+// Who listens here hears the beacons to come; the last ones it has missed.
+static void on_announced(struct router_watcher *w)
+{
+    struct telemetry *t = list_entry(w, struct telemetry, listeners[FLOW_BEACONS]);
+
+    t->is_asking = true;
+}
+
+static struct router_sink *on_asked(struct router_taker *taker, const struct amqp_msg *head,
+                                    enum amqp_outcome_type *refused)
+{
+    struct telemetry *t = list_entry(taker, struct telemetry, askers.taker);
+
+    (void)head;
+    flow_asked(t->node->flow);
+    *refused = AMQP_ACCEPTED; // there is no more to it than that it came
+    return NULL;
 }
 
 static void on_command(void *user, struct str message)
@@ -240,6 +266,11 @@ void telemetry_start(struct node *n)
                             str_of(flow_address(n->flow, (enum flow_channel)i)));
     }
     t->listeners[FLOW_BEACONS].joined = on_joined;
+    t->listeners[FLOW_BEACONS].announced = on_announced;
+    t->asked.changed = looked_at_in_time;
+    router_watcher_open(n->router, &t->asked, str_of(flow_address(n->flow, FLOW_JOINED)));
+    t->askers.taker.offer = on_asked;
+    router_consumer_open(n->router, &t->askers, str_of(flow_address(n->flow, FLOW_JOINED)));
     router_consume(n->router, flow_address(n->flow, FLOW_COMMANDS), on_command, n);
     router_consume(n->router, flow_address(n->flow, FLOW_CORECORDS), on_corecord, n);
     if (mailbox_init(&t->notes) == 0)
@@ -257,6 +288,8 @@ void telemetry_free(struct node *n)
     log_set_tap(NULL, NULL);
     for (int i = FLOW_BEACONS; i <= FLOW_LOGS; i++)
         router_watcher_close(n->router, &t->listeners[i]);
+    router_watcher_close(n->router, &t->asked);
+    router_consumer_close(n->router, &t->askers);
     router_unconsume(n->router, flow_address(n->flow, FLOW_COMMANDS));
     router_unconsume(n->router, flow_address(n->flow, FLOW_CORECORDS));
     if (t->timer.fire)

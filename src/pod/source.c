@@ -31,7 +31,7 @@ struct source {
     struct net_loop *loop;
     struct flow *flow;
     struct client_link *commands, *sender; // NULL: not connected
-    struct client_link *reach;             // who hears beacons, likewise
+    struct client_link *reach, *askers;    // who hears beacons, and who asks for them; likewise
     char *site_id;
     struct map processes; // pod's uid: struct flow_record
     struct net_timer timer;
@@ -153,6 +153,7 @@ void source_opened(struct source *s, struct client *c)
     s->commands = client_receive(c, flow_address(s->flow, FLOW_COMMANDS), CREDIT, s);
     s->sender = client_sender(c, NULL, s);
     s->reach = client_receive(c, reach, CREDIT, s);
+    s->askers = client_receive(c, flow_address(s->flow, FLOW_JOINED), CREDIT, s);
     set_reached(s, true);
     free(reach);
 }
@@ -160,7 +161,7 @@ void source_opened(struct source *s, struct client *c)
 // Links go with their connection.
 void source_closed(struct source *s)
 {
-    s->commands = s->sender = s->reach = NULL;
+    s->commands = s->sender = s->reach = s->askers = NULL;
     set_reached(s, false);
 }
 
@@ -170,6 +171,8 @@ bool source_event(struct source *s, const struct client_event *ev)
         return false;
     if (ev->type == CLIENT_MESSAGE && ev->link == s->reach)
         flow_greet(s->flow, client_read_reach(ev->message));
+    else if (ev->type == CLIENT_MESSAGE && ev->link == s->askers)
+        flow_asked(s->flow);
     else if (ev->type == CLIENT_MESSAGE)
         flow_command(s->flow, ev->message);
     return true;
@@ -207,6 +210,7 @@ void source_free(struct source *s)
     client_link_free(s->commands);
     client_link_free(s->sender);
     client_link_free(s->reach);
+    client_link_free(s->askers);
     map_fini(&s->processes);
     flow_free(s->flow);
     free(s->site_id);

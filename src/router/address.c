@@ -361,3 +361,15 @@ bool router_is_elsewhere(const struct router *r, const char *address)
 
     return a && a->remote_count > 0;
 }
+
+uint32_t address_others(const struct address *a)
+{
+    return a->remote_count + a->proxy_count;
+}
+
+uint32_t router_others(const struct router *r, const char *address)
+{
+    const struct address *a = known(r, address);
+
+    return a ? address_others(a) : 0;
+}

@@ -409,6 +409,7 @@ void address_remove_link(struct router *r, struct router_link *l);
 void address_set_remote(struct router *r, struct address *a, uint32_t node, int treatment);
 void address_unset_remote(struct router *r, struct address *a, uint32_t node);
 bool address_has_destination(const struct address *a);
+uint32_t address_others(const struct address *a); // as router_others() means it
 void address_changed(struct router *r, struct address *a);
 void address_settle_changes(struct router *r);
 void address_free_all(struct router *r);
@@ -580,6 +581,7 @@ void stream_ready(struct delivery *d);
 void stream_received(struct delivery *d, const struct amqp_outcome *state);
 void stream_watch(struct address *a); // tells who watches
 void stream_tell_reach(const struct address *a, uint32_t others);
+void stream_tell_announced(const struct address *a);
 
 // objects.c
 void objects_register(struct router *r);

@@ -318,10 +318,12 @@ static void proxy(struct router *r, struct address *a)
     char full[ADDRESS_MAX + 64];
     struct str text = proxy_text(a, full, sizeof(full));
 
-    if (consumes && !a->proxy_in)
+    if (consumes && !a->proxy_in) {
         a->proxy_in = open_link(r->uplink, LINK_PROXY_IN, false, text, NULL, LINK_CAPACITY);
-    else if (!consumes && a->proxy_in)
+        stream_tell_announced(a);
+    } else if (!consumes && a->proxy_in) {
         link_close(a->proxy_in, NULL, NULL);
+    }
     if (produces && !a->proxy_out) {
         a->proxy_out = open_link(r->uplink, LINK_PROXY_OUT, true, text, NULL, 0);
         if (a->proxy_out)

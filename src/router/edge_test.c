@@ -55,6 +55,48 @@ TEST(who_asks_hears_when_an_edge_comes_and_an_edge_when_somebody_is_beyond)
     net_end(&n);
 }
 
+static struct router_watcher watcher;
+static int announced;
+
+static void on_announced(struct router_watcher *w)
+{
+    CHECK(w == &watcher);
+    announced++;
+}
+
+static void on_changed(struct router_watcher *w)
+{
+    (void)w;
+}
+
+TEST(who_watches_at_an_edge_hears_when_its_interior_is_told_of_consumers_here)
+{
+    struct net n;
+    struct wire *up;
+
+    net_begin(&n);
+    net_router(&n, "I", ROUTER_INTERIOR);
+    net_router(&n, "E", ROUTER_EDGE);
+    announced = 0;
+    watcher = (struct router_watcher){.changed = on_changed, .announced = on_announced};
+    CHECK_EQ(router_watcher_open(n.routers[1], &watcher, STR("mc/x")), 0);
+    receiver(client_of(&n, n.routers[1]), "mc/x", 10);
+    CHECK_EQ(announced, 0);
+    up = net_join(&n, n.routers[1], n.routers[0], ROUTER_ROLE_EDGE, 1);
+    CHECK_EQ(announced, 1);
+    receiver(client_of(&n, n.routers[1]), "mc/x", 10);
+    receiver(client_of(&n, n.routers[0]), "mc/x", 10);
+    CHECK_EQ(announced, 1);
+    CHECK_EQ(router_others(n.routers[0], "mc/x"), 1);
+    CHECK_EQ(router_others(n.routers[1], "mc/x"), 1);
+    net_cut(&n, up);
+    CHECK_EQ(router_others(n.routers[1], "mc/x"), 0);
+    net_join(&n, n.routers[1], n.routers[0], ROUTER_ROLE_EDGE, 1);
+    CHECK_EQ(announced, 2);
+    router_watcher_close(n.routers[1], &watcher);
+    net_end(&n);
+}
+
 TEST(a_sender_at_an_edge_has_credit_when_the_interior_knows_somebody)
 {
     struct net n;
@@ -637,6 +679,7 @@ TEST(a_downlink_gets_what_is_for_its_edge_and_only_on_edge_connections)
 TEST_MAIN(CASE(an_uplink_has_joined_when_it_has_told_of_consumers_elsewhere),
           CASE(what_an_edge_has_nobody_for_goes_up_and_comes_down_elsewhere),
           CASE(who_asks_hears_when_an_edge_comes_and_an_edge_when_somebody_is_beyond),
+          CASE(who_watches_at_an_edge_hears_when_its_interior_is_told_of_consumers_here),
           CASE(a_sender_at_an_edge_has_credit_when_the_interior_knows_somebody),
           CASE(a_consumer_at_the_same_edge_gets_it_and_it_does_not_come_back_from_above),
           CASE(closest_at_an_edge_is_who_is_at_the_edge),

@@ -633,7 +633,7 @@ static void node_changed(struct router *r, const struct routing_event *ev)
 void network_tell_reach(struct router *r, const struct address *a)
 {
     char to[sizeof(ROUTER_REACH) + ADDRESS_MAX];
-    uint32_t others = a->remote_count + a->proxy_count;
+    uint32_t others = address_others(a);
     const struct address *wanted;
     struct amqp_writer w;
 

@@ -302,6 +302,9 @@ struct router_watcher {
     // One more router has consumers; `others`: how many have now, as far as they are told apart.
     // NULL: not wanted. It may not send.
     void (*joined)(struct router_watcher *w, uint32_t others);
+    // Of an edge router: its interior router is told of consumers here; others need not hear of it.
+    // NULL: not wanted. It may not send.
+    void (*announced)(struct router_watcher *w);
 };
 int router_watcher_open(struct router *r, struct router_watcher *w, struct str address);
 void router_watcher_close(struct router *r, struct router_watcher *w);
@@ -346,3 +349,6 @@ int router_cost_to(const struct router *r, const char *node_id); // -1: unreacha
 // Destinations of an address as this router sees them (local consumers plus remote routers).
 uint32_t router_destinations(const struct router *r, const char *address);
 bool router_is_elsewhere(const struct router *r, const char *address); // at another router
+// Other routers that have consumers, as router_watcher.joined() tells it: of those behind its
+// interior an edge router knows only that there are some (1), an interior also of its edges.
+uint32_t router_others(const struct router *r, const char *address);

@@ -520,6 +520,16 @@ void stream_tell_reach(const struct address *a, uint32_t others)
     }
 }
 
+void stream_tell_announced(const struct address *a)
+{
+    list_for_each (node, &a->watches) {
+        struct router_watcher *w = list_entry(node, struct router_watcher, on_address);
+
+        if (w->announced)
+            w->announced(w);
+    }
+}
+
 // ------------------------------------------------------------------------------------------- all
 
 static struct router_conn *inside_conn(struct router *r)

@@ -46,6 +46,26 @@ def test_who_joins_hears_a_beacon_of_the_others_and_they_hear_one_out_of_turn(ro
         assert not is_in_turn(beacon, there.beacon, there.receivers[0])
 
 
+def test_who_joins_as_an_edge_hears_beacons_out_of_turn_of_those_beyond_its_interior(routers):
+    """Its interior router has listeners of its own, so that to the others nothing changes."""
+    interior, port = free_port(), free_port()
+    a = routers("A", entities=[inter_router(interior), ["listener", {
+        "name": "edges", "host": "127.0.0.1", "port": port, "role": "edge"}]])
+    b = routers("B", entities=[link_to(interior)])
+    e = routers("E", mode="edge")
+    beacons = e.connect().receiver("mc/sfe.all", credit=100)
+    b.wait_reaches(a)
+    of_a, of_b = Collector(a, "A"), Collector(b, "B")
+    beacon_of(of_b.source, of_a.beacons)
+    beacon_of(of_a.source, of_b.beacons)
+    last = beacon_of(of_b.source, of_b.beacons)
+    _, connector = link_to(port, role="edge")
+    management = Management(e)
+    management.request("CREATE", "io.skupper.router.connector", connector, name=connector["name"])
+    management.close()
+    assert not is_in_turn(beacon_of(of_b.source, beacons), last, of_b.receivers[0])
+
+
 def test_a_flush_brings_the_whole_tree(routers):
     port = free_port()
     router = routers("A", entities=[

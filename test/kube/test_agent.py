@@ -608,6 +608,19 @@ def test_who_joins_hears_a_beacon_of_the_site_out_of_turn(site, pod, tmp_path):
         here.close()
 
 
+def test_who_asks_for_beacons_hears_one_of_the_site_out_of_turn(site, pod):
+    pod.configure()
+    pod.start()
+    here = amqp.connect("amqp://127.0.0.1:%d" % pod.amqp)
+    records, beacons = here.receiver("mc/sfe." + site.id), here.receiver("mc/sfe.all")
+    last = beacon_of(site.id, beacons)
+    here.sender("mc/sfe.joined").send(amqp.Message())
+    try:
+        assert not is_in_turn(beacon_of(site.id, beacons), last, records)
+    finally:
+        here.close()
+
+
 # ------------------------------------------------------------------------------------- sharing
 
 
