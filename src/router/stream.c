@@ -185,9 +185,9 @@ void stream_received(struct delivery *d, const struct amqp_outcome *state)
 
 enum { STREAM_HEAD_MAX = 64 * 1024 };
 
-// Offers the stream as soon as its head has come. True: it is decided, and the copy is gone if
-// nobody takes it.
-static bool offer(struct outgoing *o)
+// Offers the stream as soon as its head has come. NULL: that is still to come, or nobody takes it
+// and the copy is gone.
+static struct router_sink *offer(struct outgoing *o)
 {
     struct delivery *d = o->delivery;
     enum amqp_outcome_type refused = AMQP_REJECTED;
@@ -213,7 +213,7 @@ static bool offer(struct outgoing *o)
         outgoing_finish(o, &(struct amqp_outcome){.type = refused});
     }
     free(room);
-    return decided || sink;
+    return sink;
 }
 
 bool stream_begin(struct outgoing *o, struct router_link *l)
@@ -230,7 +230,7 @@ bool stream_write(struct outgoing *o)
 {
     struct delivery *d = o->delivery;
 
-    if (!o->sink && (!offer(o) || !o->sink))
+    if (!o->sink && !offer(o))
         return false;
     while (o->chunk) {
         size_t left = o->chunk->len - o->chunk_at;

@@ -608,6 +608,32 @@ TEST(messages_that_are_no_streams_are_refused)
     end(&r);
 }
 
+// It has its copy while another consumer holds one.
+TEST(a_consumer_of_a_multicast_may_refuse_what_another_takes)
+{
+    static const struct router_source_ops ops = {.ready = ready, .settled = settled};
+    struct router_consumer taking = {.taker.offer = take_answer};
+    struct tcp_connector refusing[2] = {{.tcp = NULL}}; // before it and after it
+    struct rig r;
+
+    begin(&r);
+    router_address_config(r.router, STR("mc"), true, ROUTER_MULTICAST, -1);
+    CHECK_EQ(tcp_connector_open(r.tcp, &refusing[0], &r.servers, STR("mc/echo")), 0);
+    CHECK_EQ(router_consumer_open(r.router, &taking, STR("mc/echo")), 0);
+    CHECK_EQ(tcp_connector_open(r.tcp, &refusing[1], &r.servers, STR("mc/echo")), 0);
+    told = (struct router_source){.ops = &ops};
+    outcome = AMQP_NO_OUTCOME;
+    router_source_open(r.router, &told, STR("mc/echo"), STR("\x00\x53\x77\x40"));
+    CHECK(!offered(&r));
+    CHECK_EQ(outcome, AMQP_NO_OUTCOME);
+    router_sink_settle(&answer, AMQP_ACCEPTED);
+    CHECK_EQ(outcome, AMQP_ACCEPTED);
+    tcp_connector_close(&refusing[0]);
+    tcp_connector_close(&refusing[1]);
+    router_consumer_close(r.router, &taking);
+    end(&r);
+}
+
 TEST_MAIN(CASE(heads_are_those_that_existing_routers_write),
           CASE(nothing_is_read_of_a_client_before_its_server_answers),
           CASE(bytes_pass_both_ways_and_are_counted),
@@ -629,5 +655,6 @@ TEST_MAIN(CASE(heads_are_those_that_existing_routers_write),
           CASE(a_connector_that_is_out_gets_nothing_and_leaves_its_streams_alone),
           CASE(a_connection_without_bytes_ends_after_its_time_and_not_before),
           CASE(of_a_multicast_the_first_server_that_answers_has_the_connection),
+          CASE(a_consumer_of_a_multicast_may_refuse_what_another_takes),
           CASE(times_that_are_changed_apply_to_open_connections),
           CASE(messages_that_are_no_streams_are_refused))
