@@ -220,8 +220,10 @@ void services_dial(struct node *n)
 
     for (int i = 0; n->tcp && i < DIALS_PER_TURN; i++) {
         c = tcp_next_to_connect(n->tcp);
-        if (!c)
+        if (!c) {
+            services_settle(n, net_loop_now(n->loop)); // some may have been let go instead
             return;
+        }
         dial(n, c);
     }
     net_loop_again(n->loop);

@@ -362,6 +362,13 @@ bool router_is_elsewhere(const struct router *r, const char *address)
     return a && a->remote_count > 0;
 }
 
+bool router_has_way(struct router *r, struct str text)
+{
+    const struct address *a = address_find(r, text);
+
+    return r->uplink || (a && address_has_destination(a));
+}
+
 uint32_t address_others(const struct address *a)
 {
     return a->remote_count + a->proxy_count;

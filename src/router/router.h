@@ -349,6 +349,8 @@ int router_cost_to(const struct router *r, const char *node_id); // -1: unreacha
 // Destinations of an address as this router sees them (local consumers plus remote routers).
 uint32_t router_destinations(const struct router *r, const char *address);
 bool router_is_elsewhere(const struct router *r, const char *address); // at another router
+// Is there a way to it now, as far as this router knows? What is beyond an uplink it does not.
+bool router_has_way(struct router *r, struct str address);
 // Other routers that have consumers, as router_watcher.joined() tells it: of those behind its
 // interior an edge router knows only that there are some (1), an interior also of its edges.
 uint32_t router_others(const struct router *r, const char *address);

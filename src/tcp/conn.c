@@ -39,6 +39,7 @@ struct tcp *tcp_new(struct router *r, struct pool *pool)
     t->next_id = 1;
     list_init(&t->dirty);
     list_init(&t->to_connect);
+    list_init(&t->wayless);
     return t;
 }
 

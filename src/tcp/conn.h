@@ -24,6 +24,8 @@ struct tcp {
     struct pool *pool;
     struct list dirty;
     struct list to_connect; // dialled.on_connect
+    struct list wayless;    // likewise: first for a way back to its client; the oldest is first
+    uint32_t wayless_count;
     struct tcp_observer observer;
     struct mono now; // what it was told last
     uint64_t next_id;

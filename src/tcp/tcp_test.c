@@ -391,24 +391,30 @@ static struct router_sink *take_answer(struct router_taker *taker, const struct 
     return &answer;
 }
 
-static void open_by_hand(struct rig *r, struct router_reply *reply)
+static void open_to_reply(struct rig *r, struct router_source *s, struct str reply_to)
 {
     static const struct router_source_ops ops = {.ready = ready, .settled = settled};
+    struct amqp_writer w;
+
+    *s = (struct router_source){.ops = &ops};
+    outcome = AMQP_NO_OUTCOME;
+    amqp_writer_init(&w);
+    head_put_client(&w, STR("echo"), reply_to, STR_NONE, STR_NONE);
+    router_source_open(r->router, s, STR("echo"), amqp_written(&w));
+    amqp_writer_fini(&w);
+}
+
+static void open_by_hand(struct rig *r, struct router_reply *reply)
+{
     char text[ROUTER_REPLY_MAX];
     struct str to = STR("amqp:/_topo/0/R/temp.AAAAAAAAAAAAAAA");
-    struct amqp_writer w;
 
     if (reply) {
         reply->taker.offer = take_answer;
         router_reply_open(r->router, reply);
         to = router_reply_address(r->router, reply, text);
     }
-    told = (struct router_source){.ops = &ops};
-    outcome = AMQP_NO_OUTCOME;
-    amqp_writer_init(&w);
-    head_put_client(&w, STR("echo"), to, STR_NONE, STR_NONE);
-    router_source_open(r->router, &told, STR("echo"), amqp_written(&w));
-    amqp_writer_fini(&w);
+    open_to_reply(r, &told, to);
 }
 
 TEST(a_server_stream_that_finds_no_way_back_is_nothing_that_was_taken)
@@ -634,6 +640,75 @@ TEST(a_consumer_of_a_multicast_may_refuse_what_another_takes)
     end(&r);
 }
 
+static struct router_sink *take_no_answer(struct router_taker *taker, const struct amqp_msg *head,
+                                          enum amqp_outcome_type *refused)
+{
+    (void)taker;
+    (void)head;
+    *refused = AMQP_REJECTED;
+    return NULL;
+}
+
+TEST(a_server_is_connected_once_there_is_a_way_back_to_the_client)
+{
+    struct router_consumer client = {.taker.offer = take_no_answer};
+    struct rig r;
+    struct tcp_conn *server;
+    struct tcp_info i;
+
+    begin(&r);
+    open_to_reply(&r, &told, STR("beyond"));
+    CHECK(!offered(&r));
+    tcp_info(tcp_on_service(r.servers.conns.next), &i);
+    CHECK_STR(str_of(i.waits), "a way back to its client");
+    CHECK_EQ(router_consumer_open(r.router, &client, STR("beyond")), 0);
+    server = offered(&r);
+    CHECK(server);
+    CHECK_EQ(outcome, AMQP_NO_OUTCOME);
+    tcp_lost(server, NULL);
+    router_consumer_close(r.router, &client);
+    end(&r);
+}
+
+TEST(a_stream_without_a_way_back_to_its_client_is_released_after_a_while)
+{
+    struct rig r;
+    struct tcp_conn *server;
+
+    begin(&r);
+    open_to_reply(&r, &told, STR("beyond"));
+    router_tick(r.router, mono_add_ms(r.now, 999));
+    CHECK(!offered(&r));
+    CHECK_EQ(outcome, AMQP_NO_OUTCOME);
+    router_tick(r.router, mono_add_ms(r.now, 1000));
+    CHECK(!offered(&r));
+    CHECK_EQ(outcome, AMQP_RELEASED); // with which a client's end tries again
+    server = tcp_next_dirty(r.tcp);
+    CHECK(server && tcp_is_finished(server) && !tcp_is_connected(server));
+    tcp_lost(server, NULL);
+    end(&r);
+}
+
+TEST(of_streams_without_a_way_back_a_thousand_wait)
+{
+    static struct router_source sources[1001];
+    struct rig r;
+
+    begin(&r);
+    outcome = AMQP_NO_OUTCOME;
+    for (int i = 0; i <= 1000; i++) {
+        CHECK_EQ(outcome, AMQP_NO_OUTCOME);
+        open_to_reply(&r, &sources[i], STR("beyond"));
+    }
+    CHECK_EQ(outcome, AMQP_RELEASED);
+    while (!list_empty(&r.servers.conns))
+        tcp_lost(tcp_on_service(r.servers.conns.next), NULL);
+    open_to_reply(&r, &told, STR("beyond"));
+    CHECK_EQ(outcome, AMQP_NO_OUTCOME);
+    tcp_lost(tcp_on_service(r.servers.conns.next), NULL);
+    end(&r);
+}
+
 TEST_MAIN(CASE(heads_are_those_that_existing_routers_write),
           CASE(nothing_is_read_of_a_client_before_its_server_answers),
           CASE(bytes_pass_both_ways_and_are_counted),
@@ -656,5 +731,8 @@ TEST_MAIN(CASE(heads_are_those_that_existing_routers_write),
           CASE(a_connection_without_bytes_ends_after_its_time_and_not_before),
           CASE(of_a_multicast_the_first_server_that_answers_has_the_connection),
           CASE(a_consumer_of_a_multicast_may_refuse_what_another_takes),
+          CASE(a_server_is_connected_once_there_is_a_way_back_to_the_client),
+          CASE(a_stream_without_a_way_back_to_its_client_is_released_after_a_while),
+          CASE(of_streams_without_a_way_back_a_thousand_wait),
           CASE(times_that_are_changed_apply_to_open_connections),
           CASE(messages_that_are_no_streams_are_refused))
