@@ -13,6 +13,7 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/wall.h"
 #include "controller/shell.h"
 #include "pki/pki.h"
 
@@ -51,14 +52,6 @@ struct space {
     int64_t retry_ms; // the next pause; 0: nothing was refused
     struct net_timer plan_timer, retry_timer, seen_timer, due_timer;
 };
-
-static int64_t now_s(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_REALTIME, &now);
-    return now.tv_sec;
-}
 
 static bool is_busy(const struct space *s)
 {
@@ -525,7 +518,7 @@ static void issue(struct space *s, const json_t *wish)
     // What was refused is for the retry.
     if (!json_object_get(s->refused, key) || s->retry_timer.timer.place == 0) {
         s->in_flight++;
-        issuing_start(s->c->issuing, wish, ca, before, now_s(), have_secret, s);
+        issuing_start(s->c->issuing, wish, ca, before, wall_s(), have_secret, s);
     }
     json_decref(ca);
     json_decref(before);
@@ -713,7 +706,7 @@ static void act(struct space *s, const struct plan *plan)
     json_object_foreach(plan->issues, name, one) issue(s, one);
     tell_notes(s, plan->notes, !plan->is_quiet);
     if (plan->next_at != INT64_MAX) {
-        int64_t wait = plan->next_at - now_s();
+        int64_t wait = plan->next_at - wall_s();
 
         wait = wait < 1 ? 1 : wait;
         net_timer_set(
@@ -776,7 +769,7 @@ static void plan(void *user, struct mono now)
     other_list = items(others);
     controller_plan(&(struct plan_facts){.settings = &s->c->settings,
                                          .ns = s->ns,
-                                         .now = now_s(),
+                                         .now = wall_s(),
                                          .objects = list,
                                          .count = json_array_size(objects),
                                          .others = other_list,

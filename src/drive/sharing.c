@@ -3,11 +3,11 @@
 // site_sync, here are its links and its timer.
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/wall.h"
 #include "client/client.h"
 #include "drive/drive.h"
 #include "net/net.h"
@@ -26,11 +26,6 @@ struct drive_sharing {
     struct net_timer timer;
     struct log_limit limit; // for what others send that cannot be used
 };
-
-static int64_t now_s(void)
-{
-    return time(NULL);
-}
 
 static void arm(struct drive_sharing *s)
 {
@@ -153,7 +148,7 @@ static void heard(struct drive_sharing *s, struct str bytes, struct mono now)
     int err = read_message(bytes, &m);
 
     if (!err)
-        err = site_sync_heard(s->sync, &m, now_s(), now, &why);
+        err = site_sync_heard(s->sync, &m, wall_s(), now, &why);
     if (err < 0 && log_limit_pass(&s->limit, 5, now, &skipped))
         log_write(LOG_AGENT, LOG_WARNING, "services of another site not understood: %s", why.text);
     drain(s);
@@ -201,12 +196,12 @@ void drive_sharing_keep_told(struct drive_sharing *s)
 
 int drive_sharing_load(struct drive_sharing *s, const json_t *saved, struct why *why)
 {
-    return site_sync_load(s->sync, saved, now_s(), net_loop_now(s->loop), why);
+    return site_sync_load(s->sync, saved, wall_s(), net_loop_now(s->loop), why);
 }
 
 json_t *drive_sharing_save(const struct drive_sharing *s)
 {
-    return site_sync_save(s->sync, now_s(), net_loop_now(s->loop));
+    return site_sync_save(s->sync, wall_s(), net_loop_now(s->loop));
 }
 
 void drive_sharing_opened(struct drive_sharing *s, struct client *c)

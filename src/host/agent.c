@@ -15,12 +15,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/slab.h"
+#include "base/wall.h"
 #include "drive/drive.h"
 #include "host/inside.h"
 #include "net/net.h"
@@ -62,14 +62,6 @@ struct agent {
     struct net_signals *signals;
     int inotify, claim;
 };
-
-static int64_t now_s(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_REALTIME, &now);
-    return now.tv_sec;
-}
 
 // Many events in a row cost one turn; the more a turn costs, also because others want the machine,
 // the longer they are collected.
@@ -195,7 +187,7 @@ static bool ensure_grants(void *user, const struct render_inputs *in)
 
     if (site)
         redeeming_set(a->redeeming, in->list, in->count);
-    return granting_set(a->granting, in->list, in->count, &place, now_s());
+    return granting_set(a->granting, in->list, in->count, &place, wall_s());
 }
 
 static void tell_problems(struct agent *a)
@@ -336,7 +328,7 @@ static void derive(void *user, struct mono now)
         log_write(LOG_AGENT, LOG_ERROR, "%s", why.text);
         net_timer_set(a->loop, &a->derive_timer, mono_add_ms(now, RETRY_MS));
     }
-    int64_t wait = a->render.renew_at > now_s() ? (a->render.renew_at - now_s()) : 1;
+    int64_t wait = a->render.renew_at > wall_s() ? (a->render.renew_at - wall_s()) : 1;
 
     net_timer_set(a->loop, &a->renew_timer,
                   mono_add_ms(now, wait < DAY_MS / 1000 ? wait * 1000 : DAY_MS));
@@ -363,7 +355,7 @@ static void renew(void *user, struct mono now)
     struct agent *a = user;
 
     (void)now;
-    if (a->render.renew_at <= now_s())
+    if (a->render.renew_at <= wall_s())
         a->render.certs_due = true;
     mark(a);
 }

@@ -3,21 +3,13 @@
 // to say so. Beside a router (agent.c) what is observed joins in; a bundle is made without.
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/fold.h"
 #include "base/log.h"
+#include "base/wall.h"
 #include "host/inside.h"
 
 enum { ROUNDS_MAX = 4 }; // ports and certificates change what is derived
-
-static int64_t now_s(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_REALTIME, &now);
-    return now.tv_sec;
-}
 
 int render_make_directories(const struct host_paths *p, struct why *why)
 {
@@ -96,7 +88,7 @@ static void derive_once(struct render *r, const struct render_inputs *in,
         .site_id = memory_text(&r->memory, "siteId"),
         .router_suffix = memory_text(&r->memory, "routerSuffix"),
         .base = r->paths->shown,
-        .now = now_s(),
+        .now = wall_s(),
         .where = input_where,
         .user = &r->input,
         .hosts = r->hosts,
@@ -148,7 +140,7 @@ static bool ensure_certificates(struct render *r, const struct render_inputs *in
     r->certs_due = false;
     json_decref(r->certificates_for);
     r->certificates_for = wishes;
-    facts = certs_ensure(&r->memory, r->paths, wishes, in->list, in->count, now_s(), &r->renew_at);
+    facts = certs_ensure(&r->memory, r->paths, wishes, in->list, in->count, wall_s(), &r->renew_at);
     is_new = !json_equal(facts, r->certificates);
     tell_certificates(r, facts);
     if (is_new && live)
