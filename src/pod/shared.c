@@ -28,6 +28,7 @@ struct shared {
     int quickly; // tried again at once, in a row
     enum { IDLE, READ, WRITE } doing;
     uint64_t number;
+    bool is_told; // by the watch, while it was written
     struct net_timer timer;
     char *problem;
 };
@@ -46,6 +47,7 @@ static json_t *wanted(const struct shared *s, const json_t *map)
 static void ask(struct shared *s, int doing, const struct kube_request *r)
 {
     s->doing = doing;
+    s->is_told = false;
     s->number = kube_send(s->kube, r);
 }
 
@@ -105,6 +107,19 @@ static void have_read(struct shared *s, const struct kube_answer *a)
     json_decref(change);
 }
 
+// Until the watch tells of what was written, it has what was there before: it is not asked then but
+// the answer. What it has told of meanwhile may be newer than that.
+static void have_written(struct shared *s, const json_t *map)
+{
+    json_t *change = s->is_told || !map ? NULL : wanted(s, map);
+
+    set_problem(s, "");
+    s->quickly = 0;
+    if (s->is_told || !map || change) // there may be news that could not be written yet
+        go_on(s);
+    json_decref(change);
+}
+
 // What is new of the ConfigMap.
 static void look(struct shared *s)
 {
@@ -137,6 +152,7 @@ bool shared_event(struct shared *s, const struct kube_event *ev)
     int doing = s ? s->doing : IDLE;
 
     if (s && ev->watch == s->watch && (ev->object || ev->type == KUBE_EV_SYNCED)) {
+        s->is_told = true;
         look(s);
         return true;
     }
@@ -148,9 +164,7 @@ bool shared_event(struct shared *s, const struct kube_event *ev)
     } else if (doing == READ) {
         have_read(s, ev->answer);
     } else {
-        set_problem(s, "");
-        s->quickly = 0;
-        go_on(s); // the watch may have told of it before, when news could not be written yet
+        have_written(s, ev->answer->value);
     }
     return true;
 }

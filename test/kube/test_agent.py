@@ -624,6 +624,7 @@ def test_who_asks_for_beacons_hears_one_of_the_site_out_of_turn(site, pod):
 # ------------------------------------------------------------------------------------- sharing
 
 
+AGENT_MAPS = 3  # ConfigMaps it watches: the configuration, services, the network's status
 SYNC, REPEATED_S = "mc/$skupper-service-sync", 5  # a site repeats what it shares so often
 
 
@@ -677,6 +678,37 @@ def test_what_is_heard_while_services_are_written_is_written_too(standin, site, 
     standin.control("clear")
     site.admin.await_object("configmaps", "skupper-services", site.namespace,
                             lambda o: {"web", "db"} <= set(o.get("data", {})))
+    here.close()
+
+
+def test_what_was_written_is_not_read_again_while_the_watch_is_behind(standin, site, pod):
+    """The answer to the write says what is there."""
+    name = "skupper-services"
+    site.admin.create("configmaps", {"metadata": {"name": name}, "data": {}}, site.namespace)
+    pod.configure()
+    pod.start()
+    here = amqp.connect("amqp://127.0.0.1:%d" % pod.amqp)
+    receiver = here.receiver(SYNC)
+    heard_from(receiver, site.id)
+    mark = standin.mark()
+    standin.control("fault", hold=True, match={
+        "verb": "watch", "resource": "configmaps",
+        "user": "system:serviceaccount:%s:skupper-router" % site.namespace})
+    standin.control("drop_watches", clean=True)
+    wait(lambda: standin.control("held")["count"] == AGENT_MAPS, "the watches to be begun anew")
+    for origin, address in ("far", "web"), ("farther", "db"):
+        share(here, receiver, origin, address)
+        site.admin.await_object("configmaps", name, site.namespace,
+                                lambda o, there=address: there in o.get("data", {}))
+    standin.control("clear")
+    # Until the agent has been told of that, by what comes after it.
+    site.admin.patch("configmaps", name, {"data": {"own": json.dumps(
+        {"address": "own", "protocol": "tcp", "ports": [80], "targets": []})}}, site.namespace)
+    while "own" not in heard_from(receiver, site.id).body:
+        pass
+    asked = [r["verb"] for r in standin.requests(mark, agent="skupper-agent")
+             if r["resource"] == "configmaps" and r.get("name") == name and r["verb"] != "watch"]
+    assert asked == ["get", "update"] * 2
     here.close()
 
 
