@@ -9,10 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/wall.h"
 #include "controller/shell.h"
 #include "host/host.h"
 #include "pki/pki.h"
@@ -23,22 +23,11 @@ static const char TYPES[] = "skupper.io/type in (token-claim,token-claim-record)
 struct claims {
     struct controller *c;
     struct claiming *claiming;
-    struct kube_watch *watch; // NULL: there was no site yet
-    struct host_grants *server;
-    struct server_files files;
+    struct kube_watch *watch;   // NULL: there was no site yet
+    struct token_server server; // its objects are those Secrets
+    char port[16];
     json_t *token; // plan.token
-    struct site_grant *list;
-    json_t **records; // the Secrets of the same
-    size_t count;
 };
-
-static int64_t now_s(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_REALTIME, &now);
-    return now.tv_sec;
-}
 
 json_t *claims_secret(const struct controller *c, const char *name)
 {
@@ -54,31 +43,14 @@ static bool is_record(const json_t *secret)
     return strcmp(label(secret, "skupper.io/type"), "token-claim-record") == 0;
 }
 
-static void forget_list(struct claims *cl)
-{
-    for (size_t i = 0; i < cl->count; i++) {
-        site_grant_fini(&cl->list[i]);
-        json_decref(cl->records[i]);
-    }
-    free(cl->list);
-    free(cl->records);
-    cl->list = NULL;
-    cl->records = NULL;
-    cl->count = 0;
-}
-
 static void add_record(struct claims *cl, json_t *take)
 {
     struct site_grant g;
 
-    if (!is_record(take) || !site_claim_read(take, &g)) {
+    if (is_record(take) && site_claim_read(take, &g))
+        token_server_add(&cl->server, &g, take);
+    else
         json_decref(take);
-        return;
-    }
-    cl->list = xrealloc(cl->list, cl->count + 1, sizeof(*cl->list));
-    cl->records = xrealloc(cl->records, cl->count + 1, sizeof(*cl->records));
-    cl->list[cl->count] = g;
-    cl->records[cl->count++] = take;
 }
 
 static size_t list_claims(void *user, const struct site_grant **out)
@@ -87,11 +59,11 @@ static size_t list_claims(void *user, const struct site_grant **out)
     json_t *one;
     size_t at = 0;
 
-    forget_list(cl);
+    token_server_clear(&cl->server);
     while (cl->token && cl->watch && (one = kube_watch_each(cl->watch, NULL, &at)) != NULL)
         add_record(cl, one);
-    *out = cl->list;
-    return cl->count;
+    *out = cl->server.list;
+    return cl->server.count;
 }
 
 // --------------------------------------------------------------------------------------- counting
@@ -118,30 +90,15 @@ static void send_count(struct claims *cl, const json_t *record, const struct sit
 static int count(void *user, size_t index, uint64_t number, struct why *why)
 {
     struct claims *cl = user;
+    const struct site_grant *g = &cl->server.list[index];
 
     if (!json_object_get(cl->token, "inter-router-host")) {
         why_set(why, "it is not known yet where this site is reached");
         return ERR_AGAIN;
     }
-    send_count(cl, cl->records[index], &cl->list[index],
-               (struct call){.type = CALL_CLAIM_COUNT,
-                             .number = number,
-                             .uid = xstrdup(cl->list[index].name)});
+    send_count(cl, cl->server.objects[index], g,
+               (struct call){.type = CALL_CLAIM_COUNT, .number = number, .uid = xstrdup(g->name)});
     return HOST_COUNT_LATER;
-}
-
-static void counted(struct claims *cl, const struct call *call, int err, const char *why)
-{
-    const struct site_grant *list;
-    size_t count = list_claims(cl, &list), index = 0;
-
-    while (index < count && strcmp(list[index].name, call->uid) != 0)
-        index++;
-    if (err == 0 && index == count)
-        host_grants_counted(cl->server, call->number, index, ERR_NOT_FOUND,
-                            "the claim was deleted meanwhile");
-    else
-        host_grants_counted(cl->server, call->number, index, err, why);
 }
 
 static void read_again(struct claims *cl, const struct call *call)
@@ -166,10 +123,10 @@ static void was_read(struct claims *cl, const struct call *call, const struct ku
     bool may_count;
 
     if (a->result != KUBE_OK || !is_record(a->value) || !site_claim_read(a->value, &g)) {
-        counted(cl, call, ERR_AGAIN, "the claim cannot be read any more");
+        token_server_counted(&cl->server, call, ERR_AGAIN, "the claim cannot be read any more");
         return;
     }
-    may_count = !g.is_corrupt && g.used < g.allowed && now_s() < g.expires;
+    may_count = !g.is_corrupt && g.used < g.allowed && wall_s() < g.expires;
     if (may_count)
         send_count(cl, a->value, &g,
                    (struct call){.type = CALL_CLAIM_COUNT,
@@ -177,7 +134,7 @@ static void was_read(struct claims *cl, const struct call *call, const struct ku
                                  .tries = call->tries,
                                  .uid = xstrdup(call->uid)});
     else
-        counted(cl, call, ERR_AGAIN, "the claim was used up meanwhile");
+        token_server_counted(&cl->server, call, ERR_AGAIN, "the claim was used up meanwhile");
     site_grant_fini(&g);
 }
 
@@ -190,7 +147,7 @@ void claims_answer(struct claims *cl, const struct call *call, const struct kube
     else if (answer->result == KUBE_CONFLICT && call->tries < TRIES_MAX)
         read_again(cl, call);
     else
-        counted(cl, call, kube_result_err(answer->result), answer->why.text);
+        token_server_counted(&cl->server, call, kube_result_err(answer->result), answer->why.text);
 }
 
 // ---------------------------------------------------------------------------------------- serving
@@ -203,8 +160,8 @@ static int give(void *user, size_t index, const char *name, const char *subject,
     char *cert = site_secret_get(secret, "tls.crt"), *key = site_secret_get(secret, "tls.key");
     struct pki_wish wish = {.name = subject,
                             .key = PKI_EC,
-                            .not_before = now_s() - PKI_SKEW_S,
-                            .not_after = now_s() + PKI_LIFE_S};
+                            .not_before = wall_s() - PKI_SKEW_S,
+                            .not_after = wall_s() + PKI_LIFE_S};
     struct pki_pair pair = {0};
     int err = ERR_NOT_FOUND;
 
@@ -222,52 +179,15 @@ static int give(void *user, size_t index, const char *name, const char *subject,
     return err;
 }
 
-static int serve(struct claims *cl, struct why *why)
-{
-    char port[16];
-    struct host_grants_opts opts = {.port = port,
-                                    .cert_file = cl->files.cert_file,
-                                    .key_file = cl->files.key_file,
-                                    .is_of_claims = true,
-                                    .grants = list_claims,
-                                    .count = count,
-                                    .give = give,
-                                    .user = cl};
-
-    snprintf(port, sizeof(port), "%d", cl->c->settings.claims_port);
-    return cl->server ? host_grants_reload(cl->server, why)
-                      : host_grants_new(cl->c->loop, &opts, &cl->server, why);
-}
-
-// With a new certificate, or again after it could not listen.
-static void serve_now(struct claims *cl)
-{
-    struct why why = {""};
-    bool is_good = serve(cl, &why) == 0, is_new = server_files_went(&cl->files, why.text);
-
-    if (is_good)
-        log_write(LOG_AGENT, LOG_INFO, "claims are redeemed at port %d",
-                  host_grants_port(cl->server));
-    else if (is_new)
-        log_write(LOG_AGENT, LOG_ERROR, "claims %s: %s",
-                  cl->server ? "are redeemed with the old certificate"
-                             : "cannot be redeemed, and it is tried again",
-                  why.text);
-    if (is_good || is_new) // each plan leads here again
-        spaces_mark(cl->c);
-}
-
 // From the moment on at which there is a certificate it listens; without a site it knows no claim.
 static void refresh(struct claims *cl)
 {
     json_t *secret = cl->token ? claims_secret(cl->c, CLAIMS_SERVER) : NULL;
-    struct why why = {""};
+    char place[32];
 
-    if (secret &&
-        (server_files_take(&cl->files, secret, &why) || (!cl->server && cl->files.content[0])))
-        serve_now(cl);
-    if (why.text[0])
-        log_write(LOG_AGENT, LOG_ERROR, "claims cannot be redeemed: %s", why.text);
+    snprintf(place, sizeof(place), "port %s", cl->port);
+    if (secret)
+        token_server_show(&cl->server, secret, place);
     json_decref(secret);
 }
 
@@ -301,7 +221,7 @@ void claims_look(struct claims *cl, const json_t *token)
 
 const char *claims_trouble(const struct claims *cl)
 {
-    return cl && !cl->server ? cl->files.trouble : NULL;
+    return cl && !cl->server.server ? cl->server.trouble : NULL;
 }
 
 bool claims_event(struct claims *cl, const struct kube_event *ev)
@@ -318,10 +238,22 @@ bool claims_event(struct claims *cl, const struct kube_event *ev)
 int claims_new(struct controller *c, struct claims **out, struct why *why)
 {
     struct claims *cl = xcalloc(1, sizeof(*cl));
-    int err = server_files_init(&cl->files, c->loop, again, cl, why);
+    int err;
 
     cl->c = c;
     cl->claiming = claiming_new(c);
+    snprintf(cl->port, sizeof(cl->port), "%d", c->settings.claims_port);
+    err = token_server_init(&cl->server, c,
+                            &(struct token_server_opts){.what = "claims",
+                                                        .one = "claim",
+                                                        .again = again,
+                                                        .server = {.port = cl->port,
+                                                                   .is_of_claims = true,
+                                                                   .grants = list_claims,
+                                                                   .count = count,
+                                                                   .give = give,
+                                                                   .user = cl}},
+                            why);
     if (err < 0) {
         claims_free(cl);
         return err;
@@ -335,10 +267,8 @@ void claims_free(struct claims *cl)
     if (!cl)
         return;
     claiming_free(cl->claiming);
-    host_grants_free(cl->server);
+    token_server_fini(&cl->server);
     kube_watch_free(cl->watch);
-    server_files_fini(&cl->files);
-    forget_list(cl);
     json_decref(cl->token);
     free(cl);
 }

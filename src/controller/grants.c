@@ -6,10 +6,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/wall.h"
 #include "controller/shell.h"
 #include "host/host.h"
 #include "pki/pki.h"
@@ -18,23 +18,11 @@ enum { COUNT_MS = 8000 }; // for the API server to take a count; who redeems wai
 
 struct grants {
     struct controller *c;
-    struct exposing *exposing; // NULL: it was said where the server is reached
-    struct host_grants *server;
-    struct server_files files; // its certificate
-    char *place;               // "host:port"; "" while nobody can come
+    struct exposing *exposing;  // NULL: it was said where the server is reached
+    struct token_server server; // its objects are the AccessGrants
+    char *place;                // "host:port"; "" while nobody can come
     json_t *fresh; // {uid: {"code", "expirationTime"}} of grants whose status is not written yet
-    struct site_grant *list;
-    json_t **resources; // of the same grants
-    size_t count;
 };
-
-static int64_t now_s(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_REALTIME, &now);
-    return now.tv_sec;
-}
 
 // -----------------------------------------------------------------------------------------
 // statuses
@@ -62,7 +50,7 @@ static json_t *first_status(struct grants *g, const json_t *resource, struct why
     if (known)
         return json_incref(known);
     pki_code(code);
-    if (site_grant_make(resource, uid, code, now_s(), &grant, why) < 0)
+    if (site_grant_make(resource, uid, code, wall_s(), &grant, why) < 0)
         return NULL;
     known = site_grant_write(&grant);
     site_grant_fini(&grant);
@@ -89,11 +77,11 @@ static json_t *fact_of(struct grants *g, const json_t *resource)
     if (site_grant_read(kept, &grant, &why) < 0) {
         fact = json_pack("{s:s}", "error", why.text);
     } else {
-        fact = site_grant_status(&grant, url, g->files.ca);
+        fact = site_grant_status(&grant, url, g->server.ca);
         site_grant_fini(&grant);
     }
-    if (g->files.trouble[0])
-        json_object_set_new(fact, "trouble", json_string(g->files.trouble));
+    if (g->server.trouble[0])
+        json_object_set_new(fact, "trouble", json_string(g->server.trouble));
     free(url);
     json_decref(kept);
     json_decref(first);
@@ -116,33 +104,15 @@ json_t *grants_facts(struct grants *g, const json_t *objects)
 // ------------------------------------------------------------------------------------------
 // serving
 
-static void forget_list(struct grants *g)
-{
-    for (size_t i = 0; i < g->count; i++) {
-        site_grant_fini(&g->list[i]);
-        json_decref(g->resources[i]);
-    }
-    free(g->list);
-    free(g->resources);
-    g->list = NULL;
-    g->resources = NULL;
-    g->count = 0;
-}
-
 static void add_grant(struct grants *g, json_t *take_resource)
 {
     json_t *kept = kept_form(take_resource, json_object_get(take_resource, "status"));
     struct site_grant grant;
 
-    if (site_grant_read(kept, &grant, NULL) < 0) { // not told yet
-        json_decref(kept);
+    if (site_grant_read(kept, &grant, NULL) == 0)
+        token_server_add(&g->server, &grant, take_resource);
+    else // not told yet
         json_decref(take_resource);
-        return;
-    }
-    g->list = xrealloc(g->list, g->count + 1, sizeof(*g->list));
-    g->resources = xrealloc(g->resources, g->count + 1, sizeof(*g->resources));
-    g->list[g->count] = grant;
-    g->resources[g->count++] = take_resource;
     json_decref(kept);
 }
 
@@ -153,11 +123,11 @@ static size_t list_grants(void *user, const struct site_grant **out)
     json_t *one;
     size_t at = 0;
 
-    forget_list(g);
+    token_server_clear(&g->server);
     while (w && (one = kube_watch_each(w, NULL, &at)) != NULL)
         add_grant(g, one);
-    *out = g->list;
-    return g->count;
+    *out = g->server.list;
+    return g->server.count;
 }
 
 // The active Site of the grant's namespace: the one whose status names its issuer.
@@ -207,8 +177,8 @@ static int give_for(const struct grants *g, const json_t *grant, const json_t *s
     else if (!cert || !key)
         why_set(why, "Could not get issuer for requested certificate");
     else
-        err = host_grant_links(str_of(cert), str_of(key), endpoints, name, subject, PKI_EC, now_s(),
-                               text, why);
+        err = host_grant_links(str_of(cert), str_of(key), endpoints, name, subject, PKI_EC,
+                               wall_s(), text, why);
     json_decref(endpoints);
     json_decref(secret);
     free(cert);
@@ -220,7 +190,7 @@ static int give(void *user, size_t index, const char *name, const char *subject,
                 struct why *why)
 {
     struct grants *g = user;
-    const json_t *grant = g->resources[index];
+    const json_t *grant = g->server.objects[index];
     const char *ns = site_text(grant, "metadata.namespace");
     json_t *site = site_of(g, ns);
     int err = ERR_NOT_FOUND;
@@ -252,7 +222,7 @@ static int can_give(const struct grants *g, const json_t *grant, struct why *why
 static int count(void *user, size_t index, uint64_t number, struct why *why)
 {
     struct grants *g = user;
-    const json_t *grant = g->resources[index];
+    const json_t *grant = g->server.objects[index];
     int err = can_give(g, grant, why);
     struct call *call;
     json_t *body;
@@ -261,7 +231,7 @@ static int count(void *user, size_t index, uint64_t number, struct why *why)
         return err;
     body = json_deep_copy(grant);
     json_object_set_new(json_object_get(body, "status"), "redemptions",
-                        json_integer(g->list[index].used + 1));
+                        json_integer(g->server.list[index].used + 1));
     call = call_new(g->c, (struct call){.type = CALL_COUNT,
                                         .number = number,
                                         .uid = xstrdup(site_text(body, "metadata.uid"))});
@@ -276,28 +246,10 @@ static int count(void *user, size_t index, uint64_t number, struct why *why)
     return HOST_COUNT_LATER;
 }
 
-// The grants may have changed meanwhile; what is given out is for the one that was counted.
-static void counted(struct grants *g, const struct call *call, const struct kube_answer *a)
-{
-    const struct site_grant *list;
-    size_t count = list_grants(g, &list), index = 0;
-
-    while (index < count && strcmp(list[index].uid, call->uid) != 0)
-        index++;
-    if (a->result != KUBE_OK)
-        host_grants_counted(g->server, call->number, index, kube_result_err(a->result),
-                            a->why.text);
-    else if (index == count)
-        host_grants_counted(g->server, call->number, index, ERR_NOT_FOUND,
-                            "the grant was deleted meanwhile");
-    else
-        host_grants_counted(g->server, call->number, index, 0, "");
-}
-
 void grants_answer(struct grants *g, const struct call *call, const struct kube_answer *answer)
 {
     if (call->type == CALL_COUNT)
-        counted(g, call, answer);
+        token_server_counted(&g->server, call, kube_result_err(answer->result), answer->why.text);
     else
         exposing_answer(g->exposing, answer);
 }
@@ -330,42 +282,10 @@ static char *find_place(const struct grants *g)
     return place;
 }
 
-static int serve(struct grants *g, struct why *why)
-{
-    struct host_grants_opts opts = {.port = g->c->opts.grant_port,
-                                    .cert_file = g->files.cert_file,
-                                    .key_file = g->files.key_file,
-                                    .grants = list_grants,
-                                    .count = count,
-                                    .give = give,
-                                    .user = g};
-
-    return g->server ? host_grants_reload(g->server, why)
-                     : host_grants_new(g->c->loop, &opts, &g->server, why);
-}
-
-// With a new certificate, or again after it could not listen.
-static void serve_at(struct grants *g, const char *place)
-{
-    struct why why = {""};
-    bool is_good = serve(g, &why) == 0, is_new = server_files_went(&g->files, why.text);
-
-    if (is_good)
-        log_write(LOG_AGENT, LOG_INFO, "tokens are redeemed at https://%s", place);
-    else if (is_new)
-        log_write(LOG_AGENT, LOG_ERROR, "tokens %s: %s",
-                  g->server ? "are redeemed with the old certificate"
-                            : "cannot be redeemed, and it is tried again",
-                  why.text);
-    if (is_good || is_new)
-        spaces_mark(g->c);
-}
-
 void grants_refresh(struct grants *g)
 {
     json_t *secret;
-    struct why why = {""};
-    char *place;
+    char *place, *url;
 
     if (!g)
         return;
@@ -373,18 +293,17 @@ void grants_refresh(struct grants *g)
         exposing_look(g->exposing);
     secret = own_object(g, "Secret", g->c->opts.grant_credentials);
     place = find_place(g);
-    if (place[0] && secret &&
-        (server_files_take(&g->files, secret, &why) || (!g->server && g->files.content[0])))
-        serve_at(g, place);
-    if (why.text[0])
-        log_write(LOG_AGENT, LOG_ERROR, "tokens cannot be redeemed: %s", why.text);
-    if (g->server && strcmp(place, g->place) != 0) {
+    url = str_fmt("https://%s", place);
+    if (place[0] && secret)
+        token_server_show(&g->server, secret, url);
+    if (g->server.server && strcmp(place, g->place) != 0) {
         free(g->place);
         g->place = place;
         place = NULL;
         spaces_mark(g->c);
     }
     free(place);
+    free(url);
     json_decref(secret);
 }
 
@@ -406,13 +325,24 @@ bool grants_is_about(const struct grants *g, const json_t *object)
 int grants_new(struct controller *c, struct grants **out, struct why *why)
 {
     struct grants *g = xcalloc(1, sizeof(*g));
+    int err;
 
     *g = (struct grants){.c = c, .place = xstrdup(""), .fresh = json_object()};
     if (c->opts.exposes_grants && !c->opts.grant_base_url[0])
         g->exposing = exposing_new(c);
-    if (server_files_init(&g->files, c->loop, again, g, why) < 0) {
+    err = token_server_init(&g->server, c,
+                            &(struct token_server_opts){.what = "tokens",
+                                                        .one = "grant",
+                                                        .again = again,
+                                                        .server = {.port = c->opts.grant_port,
+                                                                   .grants = list_grants,
+                                                                   .count = count,
+                                                                   .give = give,
+                                                                   .user = g}},
+                            why);
+    if (err < 0) {
         grants_free(g);
-        return ERR_IO;
+        return err;
     }
     *out = g;
     return 0;
@@ -423,9 +353,7 @@ void grants_free(struct grants *g)
     if (!g)
         return;
     exposing_free(g->exposing);
-    host_grants_free(g->server);
-    forget_list(g);
-    server_files_fini(&g->files);
+    token_server_fini(&g->server);
     json_decref(g->fresh);
     free(g->place);
     free(g);

@@ -6,6 +6,7 @@
 #include "base/map.h"
 #include "base/metrics.h"
 #include "controller/inside.h"
+#include "host/host.h"
 #include "kube/kube.h"
 #include "net/net.h"
 
@@ -113,24 +114,41 @@ void issuing_free(struct issuing *i); // nothing is told any more; returns when 
 void issuing_start(struct issuing *i, const json_t *wish, const json_t *ca, const json_t *before,
                    int64_t now, issued *done, void *user);
 
-// server_files.c: the certificate of a server of tokens, as files
-struct server_files {
-    int cert, key;
-    char cert_file[32], key_file[32]; // their names
-    char *ca;                         // of the certificate, PEM
-    char *content;                    // digest of what the files have; "": nothing yet
-    char *trouble;                    // why the server does not listen; "": it does, or will
-    struct net_loop *loop;
+// token_server.c: a server of tokens: host_grants with the certificate of a Secret, for as long as
+// there is one, and what it was told of last.
+struct token_server {
+    struct controller *c;
+    const char *what, *one;
+    struct host_grants_opts opts;
+    struct host_grants *server; // NULL: it does not listen (yet)
+    int cert, key;              // files in memory
+    char cert_file[32], key_file[32];
+    char *ca;      // of the certificate, PEM; "": nothing yet
+    char *content; // digest of what the files have; "": nothing yet
+    char *trouble; // why it does not listen, or shows an old certificate; "": it does, or will
     struct net_timer again;
+    struct site_grant *list; // with `count` entries, as are the objects that they stand in
+    json_t **objects;
+    size_t count;
 };
-// `again` is called some time after each trouble. ERR_IO; fini also when it fails.
-int server_files_init(struct server_files *f, struct net_loop *l,
-                      void (*again)(void *user, struct mono now), void *user, struct why *why);
-void server_files_fini(struct server_files *f);
-// Takes the texts of a Secret. True: they are new.
-bool server_files_take(struct server_files *f, const json_t *secret, struct why *why);
-// How it went to listen or to show them; "": well. True: something else than before.
-bool server_files_went(struct server_files *f, const char *words);
+struct token_server_opts {
+    const char *what, *one;                     // "tokens", "grant", for words; borrowed
+    struct host_grants_opts server;             // without files; the port is borrowed
+    void (*again)(void *user, struct mono now); // some time after each trouble
+};
+// ERR_IO; fini also when it fails.
+int token_server_init(struct token_server *t, struct controller *c,
+                      const struct token_server_opts *opts, struct why *why);
+void token_server_fini(struct token_server *t); // zeroed memory is fine
+// Begins to listen, or takes the certificate of the Secret up when it is another one. What goes
+// wrong is in `trouble` and the log; what is new marks all spaces. `place` is for the log.
+void token_server_show(struct token_server *t, const json_t *secret, const char *place);
+// The list is for the callback `grants`: it is made anew each time.
+void token_server_clear(struct token_server *t);
+void token_server_add(struct token_server *t, struct site_grant *take, json_t *take_object);
+// The answer to a call that counted a redemption: it is given out when the grant is still there.
+void token_server_counted(struct token_server *t, const struct call *call, int err,
+                          const char *why);
 
 // grants.c: the server that redeems tokens of AccessGrants
 struct grants;
