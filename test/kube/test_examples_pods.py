@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The examples in demo/kubernetes where pods run: each in both forms, and one with a site of each;
 its files are applied as they are, each in a namespace of its own, and somebody in another one uses
-it, with programs of the images that the examples name.
+it, with programs of the images that the examples name. All sites are in one cluster, then in two.
 
 Our image has to be there as in test_pods.py; an example whose own images are not is skipped, as is
-all of it where Services get no addresses of a load balancer, which sites are linked by."""
+all of it where Services get no addresses of a load balancer, which sites are linked by (and which
+the pods of the second cluster have to reach in the first)."""
 
 import base64
 import itertools
 import json
+import time
 
 import pytest
 
@@ -96,8 +98,14 @@ class Place(test_pods.Place):
         return [self.log(pod) for pod in self.pods(labels)]
 
     def run(self, image, script, **environment):
-        """What a pod of this namespace prints that runs a script to its end; without a script,
-        what the image does by itself."""
+        """What a pod of this namespace prints that runs a script to its end."""
+        has_succeeded, said = self.attempt(image, script, **environment)
+        assert has_succeeded, said
+        return said
+
+    def attempt(self, image, script, **environment):
+        """Whether it came to a good end, and what it printed; without a script the image does what
+        it does by itself."""
         name = "client-%d" % next(numbers)
         container = {"name": "main", "image": image, "imagePullPolicy": "IfNotPresent",
                      "env": [{"name": k, "value": v} for k, v in environment.items()]}
@@ -115,9 +123,9 @@ class Place(test_pods.Place):
 
         pod = self.admin.await_object("pods", name, self.ns, is_done, SECONDS + 60)
         said = self.log(name)
-        assert pod["status"]["phase"] == "Succeeded", "%s in %s: %s\n%s" % (
-            script or image, self.ns, pod["status"], said)
-        return said
+        if pod["status"]["phase"] == "Succeeded":
+            return True, said
+        return False, "%s in %s: %s\n%s" % (script or image, self.ns, pod["status"], said)
 
 
 class First(Place):
@@ -196,9 +204,12 @@ class Second(Place):
         self.await_condition("links", "hub", "Ready")
 
 
-def start(cluster, sites):
-    """Places by the names of sites, of [(class, name, documents)], applied, linked and running."""
-    places = {name: how(cluster, name, documents) for how, name, documents in sites}
+def start(clusters, sites):
+    """Places by the names of sites, of [(class, name, documents)], applied, linked and running. The
+    clusters take turns, beginning with the site that the others link to."""
+    sites = sorted(sites, key=lambda site: not is_hub(site[2]))
+    places = {name: how(cluster, name, documents)
+              for cluster, (how, name, documents) in zip(itertools.cycle(clusters), sites)}
     for place in places.values():
         place.apply()
     for place in places.values():
@@ -294,8 +305,13 @@ def use_headless(places):
 
 
 def use_message_broker(places):
-    """Ten messages go to a queue and come back."""
-    said = places["public"].run("quay.io/skupper/activemq-example-client", None, SERVER="broker")
+    """Ten messages go to a queue and come back. Of a broker it is not told when it listens, and the
+    client gives up after a minute."""
+    end, has_succeeded = time.monotonic() + SECONDS, False
+    while not has_succeeded:
+        has_succeeded, said = places["public"].attempt("quay.io/skupper/activemq-example-client",
+                                                       None, SERVER="broker")
+        assert has_succeeded or time.monotonic() < end, said
     lines = said.splitlines()
     for i in range(1, 11):
         assert "Sent message %d" % i in lines and "Received message %d" % i in lines, said
@@ -327,14 +343,24 @@ USES = {"headless": use_headless, "hello-world": use_hello_world,
 
 # -------------------------------------------------------------------------------------------- tests
 
-@pytest.fixture
-def real(clusters):
-    cluster = clusters("a")
-    if not cluster.is_real:
-        pytest.skip("the stand-in runs no pods; KUBECONFIG_A names a cluster that does")
-    yield cluster
+@pytest.fixture(params=["a", "ab"], ids=["one-cluster", "two-clusters"])
+def real(clusters, request):
+    """Those that the sites are in."""
+    if not all(clusters(name).is_real for name in request.param):
+        pytest.skip("the stand-in runs no pods; KUBECONFIG_A names a cluster that does, and "
+                    "KUBECONFIG_B another one")
+    used = [clusters(name) for name in request.param]
+    yield used
     # What runs would be in the way of the next one.
-    cluster.drop_namespaces()
+    for cluster in used:
+        cluster.drop_namespaces()
+
+
+@pytest.fixture
+def defined(real):
+    for cluster in real:
+        control.prepare(cluster)
+    return real
 
 
 @pytest.mark.parametrize("example", sorted(USES))
@@ -350,20 +376,18 @@ def test_members_have_their_names_within_the_service_where_that_may_be_granted(r
 
 
 @pytest.mark.parametrize("example", sorted(USES))
-def test_an_example_by_resources_is_used_from_another_site(real, example):
-    control.prepare(real)
-    places = start(real, [(Second, *item) for item in sites_of(example, "v2").items()])
+def test_an_example_by_resources_is_used_from_another_site(defined, example):
+    places = start(defined, [(Second, *item) for item in sites_of(example, "v2").items()])
     USES[example](places)
 
 
-def test_a_site_of_each_form_is_one_network(real):
+def test_a_site_of_each_form_is_one_network(defined):
     """The database by annotation; a Listener leads to it with the key that such a service has, and
     where there is none, the Service appears by itself."""
-    control.prepare(real)
     first, second = sites_of("postgresql", "v1"), sites_of("postgresql", "v2")
     [listener] = [d for d in second["public"] if d["kind"] == "Listener"]
     listener["spec"]["routingKey"] = "postgresql:5432"
-    places = start(real, [
+    places = start(defined, [
         (First, "on-prem", first["on-prem"]), (Second, "public", second["public"]),
         (Second, "edge", [d for d in second["edge"] if d["kind"] != "Listener"])])
     use_postgresql(places)
