@@ -19,6 +19,7 @@ struct request {
     uint64_t id;
     void *user;
     char *router; // NULL: the one connected to
+    char *agent;  // NULL: $management
     bool is_edge, is_query, is_of_entity;
     char *operation, *type, *name, *identity;
     struct amqp_writer body;
@@ -43,6 +44,7 @@ static void request_free(struct client *c, struct request *r)
     heap_cancel(&c->timers, &r->timer);
     list_remove(&r->on_unasked);
     free(r->router);
+    free(r->agent);
     free(r->operation);
     free(r->type);
     free(r->name);
@@ -157,11 +159,18 @@ static void put_application_properties(struct amqp_writer *w, const struct reque
     amqp_end(w, map, items);
 }
 
+static char *address_of(const struct request *r)
+{
+    const char *agent = r->agent ? r->agent : "$management";
+
+    if (r->router)
+        return str_fmt("amqp:/%s/%s/%s", r->is_edge ? "_edge" : "_topo/0", r->router, agent);
+    return str_fmt("%s%s", r->agent ? "_local/" : "", agent);
+}
+
 static void send(struct client *c, struct request *r)
 {
-    char *to = r->router
-                   ? str_fmt("amqp:/%s/%s/$management", r->is_edge ? "_edge" : "_topo/0", r->router)
-                   : xstrdup("$management");
+    char *to = address_of(r);
     struct client_properties p = {
         .to = str_of(to), .reply_to = str_of(c->reply_to), .correlation_id = r->id};
     struct amqp_writer w;
@@ -262,6 +271,7 @@ uint64_t client_ask(struct client *c, const struct client_request *q, struct mon
     r->id = c->next_request++;
     r->user = q->user;
     r->router = copy_of(q->router);
+    r->agent = copy_of(q->agent);
     r->is_edge = q->is_edge;
     r->operation = xstrdup(q->operation);
     r->is_query = str_is_nocase(str_of(q->operation), "QUERY");

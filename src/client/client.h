@@ -96,6 +96,8 @@ bool client_next(struct client *c, struct client_event *ev);
 struct client_request {
     const char *router;       // id of the router that is asked; NULL: the one connected to
     bool is_edge;             // that one is an edge router
+    const char *agent;        // another one at that router than "$management", who takes requests
+                              // with client_read_asked(); NULL: that one
     const char *operation;    // "QUERY", "READ", "CREATE", "UPDATE", "DELETE", "GET-LOG", …
     const char *type;         // "tcpListener"; NULL: org.amqp.management. QUERY: of the entities
     const char *name;         // or NULL
@@ -164,6 +166,18 @@ struct client_message {
     struct str value;                  // encoded value of an amqp-value body
 };
 int client_read_message(struct str message, struct client_message *out);
+// The other side of client_ask(): a request that came to an address of ours, "_local/<agent>".
+// Views of the message; absent texts are STR_NONE.
+struct client_asked {
+    struct str reply_to, operation, name;
+    struct str correlation_id; // as encoded
+};
+// ERR_DECODE: it is none.
+int client_read_asked(struct str message, struct client_asked *out);
+// Answers it by a sender to anywhere: a status as of HTTP (2xx: well), words, and a body, which is
+// left out when it is NULL. As client_send().
+int client_answer(struct client_link *sender, const struct client_asked *to, int status,
+                  const char *words, const json_t *value);
 // What came from CLIENT_REACH: how many routers have consumers; 0 if it does not say.
 uint32_t client_read_reach(struct str message);
 

@@ -59,24 +59,103 @@ TEST(other_routers_have_addresses_of_their_own)
     static const struct {
         const char *router;
         bool is_edge;
-        const char *want;
+        const char *agent, *want;
     } rows[] = {
-        {NULL, false, "$management"},
-        {"B", false, "amqp:/_topo/0/B/$management"},
-        {"E", true, "amqp:/_edge/E/$management"},
+        {NULL, false, NULL, "$management"},
+        {"B", false, NULL, "amqp:/_topo/0/B/$management"},
+        {"E", true, NULL, "amqp:/_edge/E/$management"},
+        {NULL, false, "doctor", "_local/doctor"},
+        {"B", false, "doctor", "amqp:/_topo/0/B/doctor"},
     };
     struct rig r;
 
     rig_open(&r);
-    for (size_t i = 0; i < 3; i++) {
-        struct client_request q = {
-            .operation = "READ", .router = rows[i].router, .is_edge = rows[i].is_edge};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct client_request q = {.operation = "READ",
+                                   .router = rows[i].router,
+                                   .is_edge = rows[i].is_edge,
+                                   .agent = rows[i].agent};
 
         CHECK(client_ask(r.client, &q, r.now, NULL) != 0);
         rig_run(&r);
         CHECK_STR(str_of(r.to), rows[i].want);
     }
     rig_fini(&r);
+}
+
+// Asked by one client and answered by another, which here are one.
+static void ask_and_answer(struct rig *r, int status, const char *words, const json_t *value)
+{
+    struct client_link *sender = client_sender(r->client, NULL, NULL);
+    struct client_asked asked;
+
+    ask(r, "EXAMINE", NULL, "west");
+    rig_run(r);
+    CHECK_EQ(client_read_asked((struct str){(char *)r->kept[0], r->kept_len[0]}, &asked), 0);
+    CHECK_STR(asked.operation, "EXAMINE");
+    CHECK_STR(asked.name, "west");
+    CHECK_EQ(client_answer(sender, &asked, status, words, value), 0);
+    rig_run(r);
+    CHECK_EQ(r->messages, 1);
+    CHECK_STR(str_of(r->to), "amqp:/_topo/0/R/temp.1");
+    rig_send(r->replies, amqp_written(&r->in), true);
+    rig_run(r);
+}
+
+TEST(what_is_asked_is_read_and_answered_by_who_is_asked)
+{
+    json_t *value = json_pack("{s:[{s:s}]}", "steps", "step", "name");
+    struct client_event ev;
+    struct rig r;
+
+    rig_open(&r);
+    r.is_silent = true;
+    ask_and_answer(&r, 200, "OK", value);
+    ev = next(&r);
+    CHECK_EQ(ev.answer.err, 0);
+    CHECK(json_equal(ev.answer.value, value));
+    rig_fini(&r);
+    rig_open(&r);
+    r.is_silent = true;
+    ask_and_answer(&r, 404, "there is none", NULL);
+    ev = next(&r);
+    CHECK_EQ(ev.answer.err, ERR_NOT_FOUND);
+    CHECK_STR(str_of(ev.answer.words), "there is none");
+    rig_fini(&r);
+    json_decref(value);
+}
+
+// A request without what an answer needs is none, and neither is a part of one.
+TEST(what_is_no_request_is_not_taken_for_one)
+{
+    struct client_properties rows[] = {
+        {.to = STR("here"), .reply_to = STR("there"), .correlation_id = 7},
+        {.to = STR("here"), .correlation_id = 7},
+        {.to = STR("here"), .reply_to = STR("there")},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct client_asked asked;
+        struct amqp_writer w;
+        struct amqp_mark map;
+
+        amqp_writer_init(&w);
+        client_put_properties(&w, &rows[i]);
+        CHECK_EQ(client_read_asked(amqp_written(&w), &asked), ERR_DECODE);
+        amqp_put_descriptor(&w, AMQP_SECTION_APPLICATION_PROPERTIES);
+        map = amqp_begin_map(&w, true);
+        amqp_put_string(&w, STR("name"));
+        amqp_put_int(&w, 1);
+        amqp_put_string(&w, STR("operation"));
+        amqp_put_string(&w, STR("READ"));
+        amqp_end(&w, map, 4);
+        CHECK_EQ(client_read_asked(amqp_written(&w), &asked), i == 1 ? ERR_DECODE : 0);
+        if (i != 1)
+            CHECK(asked.name.ptr == NULL && (asked.correlation_id.len > 0) == (i == 0));
+        for (size_t len = 0; len < w.len; len++)
+            CHECK_EQ(client_read_asked((struct str){(char *)w.buf, len}, &asked), ERR_DECODE);
+        amqp_writer_fini(&w);
+    }
 }
 
 TEST(requests_wait_for_the_connection)
@@ -572,8 +651,10 @@ TEST(nothing_is_read_while_too_much_waits_to_be_taken)
 }
 
 TEST_MAIN(CASE(a_request_is_answered), CASE(other_routers_have_addresses_of_their_own),
-          CASE(requests_wait_for_the_connection), CASE(answers_may_come_in_any_order),
-          CASE(a_query_comes_in_pages_and_is_one_answer), CASE(a_query_names_the_type_it_is_about),
+          CASE(what_is_asked_is_read_and_answered_by_who_is_asked),
+          CASE(what_is_no_request_is_not_taken_for_one), CASE(requests_wait_for_the_connection),
+          CASE(answers_may_come_in_any_order), CASE(a_query_comes_in_pages_and_is_one_answer),
+          CASE(a_query_names_the_type_it_is_about),
           CASE(what_a_router_refuses_is_told_with_its_words),
           CASE(a_router_that_cannot_be_reached_is_told_at_once),
           CASE(no_answer_in_time_is_an_answer_and_a_late_one_is_none),
