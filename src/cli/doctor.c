@@ -6,7 +6,6 @@
 
 #include "base/err.h"
 #include "cli/inside.h"
-#include "client/client.h"
 #include "pki/pki.h"
 #include "site/site.h"
 
@@ -126,96 +125,69 @@ static struct host_checkup checkup(struct cli *c, const struct credentials *k)
                                  .now = time(NULL)};
 }
 
-static void add_step(json_t *steps, const char *result, const char *message, const char *next)
+// The way to each endpoint of the link for a site of this mode. False: a step failed.
+static bool examine_endpoints(const json_t *link, struct host_checkup *c, json_t *steps)
 {
-    json_array_append_new(steps, json_pack("{s:s, s:s, s:s, s:s*}", "step", "router", "result",
-                                           result, "message", message, "next", next));
-}
-
-// The connector of that name, as the router tells it; NULL with words.
-static json_t *ask_router(struct cli *c, const struct store *s, const char *pod, const char *name,
-                          struct why *why)
-{
-    struct client_request r = {.operation = "READ", .type = "connector", .name = name};
-    struct reach router;
-    json_t *row = NULL;
-
-    if (reach_pod(s, pod, (uint32_t)cli_duration_ms(c, "timeout"), &router, why) == 0)
-        (void)client_line_ask(router.line, &r, &row, why); // else there are words
-    reach_end(&router);
-    return row;
-}
-
-// How the link is doing where it begins: the router in its pod makes the same steps, and tells
-// which of them failed there.
-static bool examine_in_pod(struct cli *c, const struct store *s, const char *name, json_t *steps)
-{
-    json_t *pods = reach_pods(s), *row = NULL;
-    struct why why = {"no router of the site runs in a pod"};
-    const char *pod = site_text(json_array_get(pods, 0), "metadata.name"), *said;
-    bool is_up;
-
-    if (pod[0])
-        row = ask_router(c, s, pod, name, &why);
-    said = site_text(row, "connectionMsg");
-    is_up = strcmp(site_text(row, "connectionStatus"), "SUCCESS") == 0;
-    if (!row)
-        add_step(steps, "skipped", why.text,
-                 "the steps below are taken from this machine alone; docs/kubernetes.md says which "
-                 "right is needed to ask the router");
-    else if (is_up)
-        add_step(steps, "ok", "the router in its pod is connected", NULL);
-    else
-        add_step(steps, "failed", said[0] ? said : "the router in its pod is about to connect",
-                 "this is what the router meets from within its pod; a step below that is ok from "
-                 "here is something that is in the way there: a NetworkPolicy, the DNS of the "
-                 "cluster, an egress rule");
-    json_decref(row);
-    json_decref(pods);
-    return !row || is_up;
-}
-
-// `is_here`: the router has it, or will.
-static void examine_link(struct cli *c, struct store *s, const json_t *link, bool is_here,
-                         const char *role, const struct credentials *k, json_t *reports)
-{
-    struct host_checkup checked = checkup(c, k);
-    struct proxy proxy;
     const json_t *endpoints = site_get(link, "spec.endpoints");
-    json_t *steps = json_array(), *one;
-    bool is_well = host_check_credentials(&checked, steps);
-    bool has_way = find_proxy(s, link, &proxy, &checked, steps);
+    bool is_well = true;
     size_t i, count = 0;
+    json_t *one;
 
-    if (is_here && c->platform == ON_KUBERNETES)
-        is_well &= examine_in_pod(c, s, site_text(link, "metadata.name"), steps);
-    is_well &= has_way;
-    checked.role = role;
     json_array_foreach((json_t *)(uintptr_t)endpoints, i, one)
     {
         char port[16];
 
-        if (!has_way || strcmp(site_text(one, "name"), role) != 0)
+        if (strcmp(site_text(one, "name"), c->role) != 0)
             continue;
         snprintf(port, sizeof(port), "%" JSON_INTEGER_FORMAT,
                  json_integer_value(json_object_get(one, "port")));
-        checked.host = site_text(one, "host");
-        checked.port =
-            json_is_integer(json_object_get(one, "port")) ? port : site_text(one, "port");
-        is_well &= host_check_way(&checked, steps);
+        c->host = site_text(one, "host");
+        c->port = json_is_integer(json_object_get(one, "port")) ? port : site_text(one, "port");
+        is_well &= host_check_way(c, steps);
         count++;
     }
-    if (has_way && count == 0) {
-        is_well = false;
-        json_array_append_new(
-            steps,
-            json_pack("{s:s, s:s, s:s, s:s}", "step", "endpoint", "result", "failed", "message",
-                      "the link says no place to go to for a site of this mode", "next",
-                      "an interior site needs an endpoint called inter-router, an "
-                      "edge site one called edge: issue a new token there"));
-    }
-    report(reports, site_text(link, "metadata.name"), is_well, steps);
+    if (count > 0)
+        return is_well;
+    json_array_append_new(
+        steps, json_pack("{s:s, s:s, s:s, s:s}", "step", "endpoint", "result", "failed", "message",
+                         "the link says no place to go to for a site of this mode", "next",
+                         "an interior site needs an endpoint called inter-router, an "
+                         "edge site one called edge: issue a new token there"));
+    return false;
+}
+
+static bool examine_from_here(struct cli *c, struct store *s, const json_t *link, const char *role,
+                              const struct credentials *k, json_t *steps)
+{
+    struct host_checkup checked = checkup(c, k);
+    struct proxy proxy;
+    bool is_well = host_check_credentials(&checked, steps);
+
+    checked.role = role;
+    is_well &=
+        find_proxy(s, link, &proxy, &checked, steps) && examine_endpoints(link, &checked, steps);
     proxy_fini(&proxy);
+    return is_well;
+}
+
+// What is in the way of a router in a pod is seen there; this machine is elsewhere, and tells for
+// want of something better.
+static void examine_link(struct cli *c, struct store *s, const json_t *link, const char *role,
+                         json_t *reports)
+{
+    const char *name = site_text(link, "metadata.name");
+    json_t *steps = json_array();
+    bool is_told = false, is_well = true;
+
+    if (c->platform == ON_KUBERNETES)
+        is_well = doctor_ask_pods(c, s, name, steps, &is_told);
+    if (!is_told) {
+        struct credentials k = of_link(c, s, link);
+
+        is_well &= examine_from_here(c, s, link, role, &k, steps);
+        credentials_fini(&k);
+    }
+    report(reports, name, is_well, steps);
 }
 
 // https://host:port/path taken apart in place; false when it is none.
@@ -286,7 +258,12 @@ static int examine_token(struct cli *c, struct store *s, const char *role, json_
             token.links.secret ? of_secret(token.links.secret) : (struct credentials){0};
 
         json_array_foreach(token.links.links, i, link)
-            examine_link(c, s, link, false, role, &k, reports);
+        {
+            json_t *steps = json_array();
+            bool is_well = examine_from_here(c, s, link, role, &k, steps);
+
+            report(reports, site_text(link, "metadata.name"), is_well, steps);
+        }
         credentials_fini(&k);
     } else {
         status = examine_grant(c, &token, reports);
@@ -303,13 +280,8 @@ static int examine_links(struct cli *c, struct store *s, const char *role, json_
 
     json_array_foreach(links, i, link)
     {
-        struct credentials k;
-
-        if (name && strcmp(site_text(link, "metadata.name"), name) != 0)
-            continue;
-        k = of_link(c, s, link);
-        examine_link(c, s, link, true, role, &k, reports);
-        credentials_fini(&k);
+        if (!name || strcmp(site_text(link, "metadata.name"), name) == 0)
+            examine_link(c, s, link, role, reports);
     }
     json_decref(links);
     if (!name || json_array_size(reports))
@@ -320,7 +292,7 @@ static int examine_links(struct cli *c, struct store *s, const char *role, json_
 
 static void print_steps(struct cli *c, const json_t *steps, size_t *failed)
 {
-    const char *endpoint = "", *address = "";
+    const char *pod = "", *endpoint = "", *address = "";
     json_t *step;
     size_t i;
 
@@ -328,6 +300,11 @@ static void print_steps(struct cli *c, const json_t *steps, size_t *failed)
     {
         bool is_ill = strcmp(site_text(step, "result"), "failed") == 0;
 
+        if (strcmp(pod, site_text(step, "pod")) != 0) {
+            pod = site_text(step, "pod");
+            endpoint = address = "";
+            cli_say(c, pod[0] ? "  in the pod %s" : "  from this machine", pod);
+        }
         if (strcmp(endpoint, site_text(step, "endpoint")) != 0)
             cli_say(c, "  to %s", endpoint = site_text(step, "endpoint"));
         if (strcmp(address, site_text(step, "address")) != 0) {

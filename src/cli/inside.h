@@ -336,3 +336,7 @@ extern const struct flag cli_bundle_flags[];
 int cli_run_bundle(struct cli *c, struct store *s); // system generate-bundle
 extern const struct flag cli_doctor_flags[];
 int cli_run_doctor(struct cli *c, struct store *s); // link doctor
+// Adds what the routers of the site meet in their pods on the way of a link, each step with "pod".
+// *is_told: at least one told its steps one by one. False: a step failed.
+bool doctor_ask_pods(struct cli *c, const struct store *s, const char *link, json_t *steps,
+                     bool *is_told);

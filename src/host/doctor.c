@@ -31,9 +31,13 @@ struct exam {
 static void add(struct exam *e, const char *step, const char *result, const char *message,
                 const char *next)
 {
-    json_array_append_new(e->steps, json_pack("{s:s, s:s*, s:s*, s:s, s:s, s:s*}", "step", step,
-                                              "endpoint", e->endpoint, "address", e->address,
-                                              "result", result, "message", message, "next", next));
+    json_t *one =
+        json_pack("{s:s, s:s*, s:s*, s:s, s:s, s:s*}", "step", step, "endpoint", e->endpoint,
+                  "address", e->address, "result", result, "message", message, "next", next);
+
+    if (e->c->told)
+        e->c->told(one);
+    json_array_append_new(e->steps, one);
 }
 
 static void well(struct exam *e, const char *step, const char *fmt, ...) PRINTF_LIKE(3, 4);
@@ -400,7 +404,10 @@ static bool check_route(struct exam *e, const struct net_found *place)
         return true;
     }
     ill(e, "route",
-        "\"ip route get <address>\" shows what is missing: a route, or an interface that is down",
+        e->c->is_pod
+            ? "has the cluster a network of this family (IPv4, IPv6)? Its pods have no way there"
+            : "\"ip route get <address>\" shows what is missing: a route, or an interface that is "
+              "down",
         "there is no way to %s from here: %s", place->text, why.text);
     return false;
 }
@@ -422,7 +429,11 @@ static struct net_probe *check_port(struct exam *e, const struct net_found *plac
             "port %s is refused: the machine is there, but nothing listens, or a firewall says so",
             e->port);
     else if (err == ERR_AGAIN)
-        ill(e, "port", "let the port through in the firewalls on the way, or is the machine off?",
+        ill(e, "port",
+            e->c->is_pod
+                ? "let the port through: a NetworkPolicy or an egress rule of this cluster, "
+                  "firewalls on the way; or is the machine off?"
+                : "let the port through in the firewalls on the way, or is the machine off?",
             "no answer from port %s in %u.%u s: something on the way swallows it", e->port,
             e->c->timeout_ms / 1000, e->c->timeout_ms % 1000 / 100);
     else
@@ -507,8 +518,10 @@ bool host_check_way(const struct host_checkup *c, json_t *steps)
     e.endpoint = str_fmt("%s %s:%s", c->role, c->host, c->port);
     if (count < 0)
         ill(&e, "name",
-            "\"getent hosts <name>\" asks the same: is the name right, and does the DNS of this "
-            "machine know it?",
+            c->is_pod ? "is the name right, does the DNS of the cluster know it, and does a "
+                        "NetworkPolicy let this pod ask it?"
+                      : "\"getent hosts <name>\" asks the same: is the name right, and does the "
+                        "DNS of this machine know it?",
             "\"%.100s\" has no address: %s", host, why.text);
     else
         well(&e, "name", "%s%.100s has %d address%s", c->proxy.host ? "the proxy " : "", host,

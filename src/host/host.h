@@ -268,6 +268,8 @@ struct host_checkup {
     const char *ca, *cert, *key; // PEM; without cert and key nothing is shown to the peer
     uint32_t timeout_ms;         // for each step
     int64_t now;                 // seconds since the epoch
+    bool is_pod;                 // "here" is a pod: what to do next is said in words of a cluster
+    void (*told)(const json_t *step); // each, as soon as it is made; NULL: of no interest
 };
 // Both append to `steps` {"step", "endpoint", "address", "result": "ok" | "failed", "message",
 // "next"}; what is not known is left out. False: a step failed.
@@ -276,6 +278,13 @@ bool host_check_credentials(const struct host_checkup *c, json_t *steps);
 // The way there and what answers: name, and for each address route, port, tls, certificate, clock,
 // accepted, protocol. With a proxy the first three are those to it, and a step more is its answer.
 bool host_check_way(const struct host_checkup *c, json_t *steps);
+// Who takes these steps within a router's pod: the agent there, at this address local to its router
+// (client_request.agent), for clients of that very router. It is asked by this operation with the
+// name of a link of that router and nothing else, and answers {"version", "steps": [as above]}, or
+// 404 (there is no such link), 503 (steps for somebody else are under way) or 500, within so long.
+#define HOST_DOCTOR "skupper.link-doctor"
+#define HOST_DOCTOR_EXAMINE "EXAMINE-LINK"
+enum { HOST_DOCTOR_MS = 30000 };
 
 // ----------------------------------------------------------------------------------------- agent
 

@@ -4,7 +4,8 @@
 // and the difference goes to the router (drive). Nothing is taken from the router because something
 // is not known: without a ConfigMap that can be read, and while the API server is away, what it has
 // stays. Whoever holds the lease also tells the network's status (publish.c, source.c), and
-// exchanges services with other sites (shared.c).
+// exchanges services with other sites (shared.c). Each takes the steps of a link for who asks
+// (doctor.c).
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,6 +45,7 @@ struct agent {
     struct publish *publish;
     struct shared *shared; // while it leads
     struct client *client; // of the router; NULL: not connected
+    struct doctor *doctor;
     struct web *health, *metrics;
     json_t *config; // read last; NULL: none yet
     json_t *waiting;
@@ -188,6 +190,7 @@ static void router_opened(void *user, struct client *c)
 
     a->client = c;
     log_write(LOG_AGENT, LOG_INFO, "connected to the router");
+    doctor_opened(a->doctor, c);
     if (a->census) {
         drive_census_opened(a->census, c);
         source_opened(a->source, c);
@@ -202,6 +205,7 @@ static void router_closed(void *user)
     a->client = NULL;
     if (!a->is_ending)
         log_write(LOG_AGENT, LOG_WARNING, "the router is gone: %s", drive_problem(a->router));
+    doctor_closed(a->doctor);
     if (a->census) {
         drive_census_closed(a->census);
         source_closed(a->source);
@@ -213,7 +217,7 @@ static void router_event(void *user, const struct client_event *ev)
 {
     struct agent *a = user;
 
-    if (a->census && !source_event(a->source, ev) &&
+    if (!doctor_event(a->doctor, ev) && a->census && !source_event(a->source, ev) &&
         !drive_sharing_event(shared_exchange(a->shared), ev))
         drive_census_heard(a->census, ev);
 }
@@ -432,6 +436,7 @@ static int begin(struct agent *a, struct why *why)
     err = connect_kube(a, why);
     if (err < 0)
         return err;
+    a->doctor = doctor_new(a->loop, a->opts);
     a->router = drive_new(a->loop, &router);
     err = open_pages(a, why);
     if (!err)
@@ -455,6 +460,7 @@ static void end(struct agent *a)
         net_timer_cancel(a->loop, timers[i]);
     follow(a);
     drive_free(a->router);
+    doctor_free(a->doctor);
     web_free(a->health);
     web_free(a->metrics);
     kube_lease_free(a->lease);

@@ -73,12 +73,47 @@ void pod_watch(struct pod_watches *w, struct kube *k, const struct pod_opts *opt
 int pod_config(const struct pod_watches *w, const struct pod_opts *opts, const char *ns,
                json_t **out, struct why *why);
 
+// ---------------------------------------------------------------------------------------- doctor
+
+// Answers who asks for the steps of a link (HOST_DOCTOR).
+struct doctor;
+struct net_loop;
+struct client;
+struct client_event;
+struct doctor *doctor_new(struct net_loop *loop, const struct pod_opts *opts);
+void doctor_free(struct doctor *d); // NULL is fine
+// The connection to the router is there, or gone with all links: nobody waits for an answer then.
+void doctor_opened(struct doctor *d, struct client *c);
+void doctor_closed(struct doctor *d);
+// False: the event is somebody else's.
+bool doctor_event(struct doctor *d, const struct client_event *ev);
+
+// A program under way that tells steps, one JSON object a line. It is ended when its time is up or
+// it is freed.
+enum exam_end {
+    EXAM_DONE,    // if its time was up, the last step says so
+    EXAM_NO_LINK, // it ended with the status POD_NO_LINK
+    EXAM_FAILED,  // with words
+};
+enum { POD_NO_LINK = 3 };
+struct exam_opts {
+    const char *program;
+    const char *const *argv; // with a NULL at its end
+    uint32_t limit_ms;
+    // Once, in a later turn of the loop; the exam is gone then. Steps and words are lent.
+    void (*done)(void *user, enum exam_end how, const json_t *steps, const char *words);
+    void *user;
+};
+struct exam;
+// NULL with words: it cannot be started.
+struct exam *exam_new(struct net_loop *loop, const struct exam_opts *opts, struct why *why);
+void exam_free(struct exam *e); // `done` is not called any more; NULL is fine
+
 // --------------------------------------------------------------------------------------- publish
 
 // The network's status in the ConfigMap skupper-network-status: the newest text, one write at a
 // time, tried again until it is done.
 struct publish;
-struct net_loop;
 struct publish *publish_new(struct net_loop *loop, struct kube *k, const char *ns,
                             const char *deployment);
 void publish_free(struct publish *p); // NULL is fine
@@ -99,8 +134,6 @@ const char *publish_problem(const struct publish *p);
 
 // Records of the site and of the processes in its pods, for those who collect the network's.
 struct source;
-struct client;
-struct client_event;
 struct source *source_new(struct net_loop *loop, const struct pod_opts *opts, const char *ns);
 void source_free(struct source *s); // NULL is fine
 // A pod is there, has changed, or is gone.

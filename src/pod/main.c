@@ -7,10 +7,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/err.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
-#include "pod/pod.h"
+#include "host/host.h"
+#include "pod/inside.h"
 
 enum { INIT_S = 60, INIT_S_MAX = 3600, EXIT_FAULT = 1, EXIT_USAGE = 2 };
 
@@ -22,6 +24,7 @@ enum flag {
     METRICS_ADDRESS,
     DISABLE_METRICS,
     INIT,
+    EXAMINE,
     VERSION,
     HELP,
     FLAG_COUNT
@@ -44,6 +47,9 @@ static const struct {
     [DISABLE_METRICS] = {"disable-metrics", "SKUPPER_METRICS_DISABLE", NULL, "serve no /metrics",
                          true},
     [INIT] = {"init", NULL, NULL, "write the router's files once, before it starts", true},
+    [EXAMINE] = {"examine", NULL, NULL,
+                 "take the steps of the link of this name, tell each as a line of JSON, and end",
+                 false},
     [VERSION] = {"version", NULL, NULL, "print the version", true},
     [HELP] = {"help", NULL, NULL, "print this", true},
 };
@@ -159,12 +165,35 @@ static void end_at_once(int signal_number)
     _exit(128 + signal_number);
 }
 
-static int start(const struct pod_opts *opts, bool is_init)
+static void print_step(const json_t *step)
+{
+    (void)json_dumpf(step, stdout, JSON_COMPACT);
+    putchar('\n');
+    fflush(stdout);
+}
+
+// Who waits for it may be gone without a word.
+static int examine(const struct pod_opts *opts, const char *link)
+{
+    struct why why = {""};
+    int err;
+
+    alarm(2 * HOST_DOCTOR_MS / 1000);
+    err = pod_take_steps(opts, link, print_step, &why);
+    if (err < 0)
+        fprintf(stderr, "kube-adaptor: %s\n", why.text);
+    return err == ERR_NOT_FOUND ? POD_NO_LINK : err < 0 ? EXIT_FAULT : 0;
+}
+
+static int start(const struct pod_opts *opts, bool is_init, const char *link)
 {
     struct why why = {""};
 
     signal(SIGTERM, end_at_once); // pod_run() has a better way
     signal(SIGINT, end_at_once);
+
+    if (link)
+        return examine(opts, link);
 
     int err = is_init ? pod_init(opts, init_ms(), &why) : pod_run(opts, &why);
 
@@ -212,7 +241,7 @@ int pod_main(int argc, char **argv, const char *version)
             .metrics_host = host,
             .metrics_port = port,
         },
-        is_yes(v[INIT]));
+        is_yes(v[INIT]), v[EXAMINE]);
     free(host);
     return status;
 }

@@ -5,6 +5,7 @@
 // ConfigMap. Rules: docs/kubernetes.md.
 #pragma once
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -29,6 +30,12 @@ struct pod_opts {
 // left out, and the agent brings it later. Returns 0, or with words what stands in the way: no
 // ConfigMap, no rights, no API server.
 int pod_init(const struct pod_opts *opts, uint32_t wait_ms, struct why *why);
+
+// The steps of one link of the configuration that the router starts with, which may block as long
+// as each of them; each is told when it has been made. 0 also when one fails; ERR_NOT_FOUND (no
+// such link, or no configuration), ERR_DECODE, ERR_IO, with words.
+int pod_take_steps(const struct pod_opts *opts, const char *link, void (*told)(const json_t *step),
+                   struct why *why);
 
 // Runs until SIGTERM or SIGINT. Returns 0, or with words why it could not begin. Neither an API
 // server nor a router that is away ends it.

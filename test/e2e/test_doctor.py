@@ -5,8 +5,6 @@ import datetime
 import email.utils
 import json
 import socket
-import ssl
-import threading
 import time
 
 import certificates
@@ -15,6 +13,7 @@ import sites as s
 import yaml
 from harness import PEER, Management, Router, free_port, wait_port
 from proxy import Proxy
+from strangers import Server, tls_server
 
 
 @pytest.fixture
@@ -38,44 +37,6 @@ def papers(tmp_path_factory):
     certificates.make_at(folder, "ours", "ended", now - 2 * day, now - day)
     certificates.make_certificate(folder, "foreign", "stranger")
     return folder
-
-
-class Server:
-    """Accepts on 127.0.0.1 and does `talk` with each connection."""
-
-    def __init__(self, talk):
-        self.socket = socket.create_server(("127.0.0.1", 0))
-        self.port = self.socket.getsockname()[1]
-        self.talk = talk
-        threading.Thread(target=self.serve, daemon=True).start()
-
-    def serve(self):
-        while True:
-            try:
-                connection, _ = self.socket.accept()
-            except OSError:
-                return
-            try:
-                self.talk(connection)
-            except OSError:
-                pass
-            connection.close()
-
-    def close(self):
-        self.socket.close()
-
-
-def tls_server(papers, name, answer):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(papers / (name + ".crt"), papers / (name + ".key"))
-
-    def talk(connection):
-        with context.wrap_socket(connection, server_side=True) as tls:
-            tls.settimeout(10)
-            if tls.recv(100):
-                tls.sendall(answer)
-
-    return Server(talk)
 
 
 def link_file(folder, papers, host, port, client="client", authority="ours"):
