@@ -176,6 +176,7 @@ static void refuse_configuration(const char *map)
     json_object_set_new(c.refused, map, json_string("too large"));
     cluster_put(&c, "Listener", "more", "{'routingKey': 'x', 'host': 'more', 'port': 1}");
     cluster_put(&c, "Connector", "some", "{'routingKey': 'x', 'host': 'some', 'port': 1}");
+    cluster_put(&c, "Connector", "none", "{'routingKey': 'x', 'selector': 'app=none', 'port': 1}");
     cluster_put(&c, "MultiKeyListener", "several",
                 "{'host': 'several', 'port': 1, 'strategy': {'priority': {'routingKeys': ['x']}}}");
     cluster_put(&c, "Link", "away",
@@ -194,6 +195,8 @@ static void refuse_configuration(const char *map)
     CHECK_STATUS(&c, "Listener/more", "Configured", "False Error too large");
     for (size_t i = 0; kinds[i]; i++)
         CHECK_STATUS(&c, kinds[i], "Configured", "False Error too large");
+    // It has to be mended first.
+    CHECK_STATUS(&c, "Connector/none", "Configured", "False Error No matches for selector");
     // Nothing of it is in the configuration.
     CHECK_STATUS(&c, "AttachedConnector/beside", "Configured", "True Ready OK");
     json_object_clear(c.refused);
