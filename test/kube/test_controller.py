@@ -231,11 +231,14 @@ def grant_certificate(home):
     return control.grant_credentials(home)
 
 
-def granted(issuer, times=1):
-    """What the status of a grant says once it can be redeemed."""
-    issuer.create("accessgrants", "AccessGrant", "g", redemptionsAllowed=times)
-    return issuer.admin.await_object(kind("accessgrants"), "g", issuer.ns,
-                                     control.is_so("Ready", "True"), 120)["status"]
+def granted(site, times=1, name="g", **spec):
+    """What the status of a grant says once it can be redeemed. `times` 0: the grant does not say
+    how often."""
+    if times:
+        spec["redemptionsAllowed"] = times
+    site.create("accessgrants", "AccessGrant", name, **spec)
+    return site.admin.await_object(kind("accessgrants"), name, site.ns,
+                                   control.is_so("Ready", "True"), 120)["status"]
 
 
 def test_a_token_becomes_a_link_once(home, grant_certificate):
@@ -266,6 +269,30 @@ def test_a_token_becomes_a_link_once(home, grant_certificate):
         a.delete(kind("accesstokens"), "t", other.ns)
         settled(other, "after")
         assert a.get(kind("links"), "t", other.ns)
+
+
+def test_a_token_is_signed_by_whom_the_grant_or_its_site_names(home, grant_certificate):
+    """It is good as often as the grant says, and once if that says nothing."""
+    issuer, other = Site(home, linkAccess="local", defaultIssuer="ours"), Site(home)
+    a = home.admin
+    for name in ("ours", "theirs"):
+        issuer.create("certificates", "Certificate", name, ca="", subject=name, signing=True)
+    with serving(home, grant_certificate):
+        issuer.await_condition("sites", "west", "Resolved", "True")
+        for signer, times, spec in (("ours", 0, {}), ("theirs", 2, {"issuer": "theirs"})):
+            grant = granted(issuer, times, signer, **spec)
+            names = ["%s-%d" % (signer, i) for i in range(max(times, 1) + 1)]
+            for name in names:
+                other.create("accesstokens", "AccessToken", name, url=grant["url"],
+                             code=grant["code"], ca=grant["ca"])
+                if name == names[-1]:
+                    other.await_condition(
+                        "accesstokens", name, "Redeemed", "False",
+                        "Controller got failed response: 404 (Not Found) No such access granted")
+                    continue
+                other.await_condition("accesstokens", name, "Redeemed", "True")
+                assert (a.get("secrets", name, other.ns)["data"]["ca.crt"] ==
+                        a.get("secrets", signer, issuer.ns)["data"]["tls.crt"])
 
 
 def test_a_token_of_a_site_with_two_routers_becomes_a_link_to_each(standin, grant_certificate):
