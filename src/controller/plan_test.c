@@ -87,6 +87,11 @@ TEST(a_site_becomes_the_objects_of_the_reference)
                " 'Site/west#0'}]");
     CHECK_STATUS(&c, "Site/west", "Running", "False Pending No router pod is ready");
     CHECK_STATUS(&c, "Certificate/skupper-site-ca", "Ready", "True Ready OK");
+    CHECK_JSON(site_get(cluster_get(&c, "Certificate/skupper-site-ca"), "spec"),
+               "{'ca': '', 'subject': 'west site CA', 'signing': true}");
+    CHECK_JSON(site_get(cluster_get(&c, "Certificate/skupper-site-server"), "spec"),
+               "{'ca': 'skupper-site-ca', 'subject': 'skupper-router', 'hosts': ['skupper-router',"
+               " 'skupper-router.west'], 'server': true}");
     CHECK_JSON(site_get(cluster_get(&c, "Site/west"), "status.controller"),
                "{'name': 'skupper-controller', 'namespace': 'skupper', 'version': '2.2.0'}");
     cluster_fini(&c);
@@ -266,6 +271,7 @@ TEST(what_needs_a_new_pod_changes_the_digest_and_nothing_else_does)
     } rows[] = {
         {"{'edge': true}", true},
         {"{'settings': {'router-logging': 'ROUTER:debug'}}", true},
+        {"{'settings': {'routerLogging': 'ROUTER:debug'}}", true},
         {"{'settings': {'routerDataConnections': '4'}}", true},
         {"{'linkAccess': 'local'}", false},
         {"{'settings': {'size': 'large'}}", false},

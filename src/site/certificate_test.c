@@ -1,12 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "site/rig_test.h"
 
+static const json_t *wanted_certificate(const struct desk *d, const char *name)
+{
+    json_t *one;
+    size_t i;
+
+    json_array_foreach(d->wanted.certificates, i, one)
+    {
+        if (strcmp(site_text(one, "name"), name) == 0)
+            return one;
+    }
+    return NULL;
+}
+
 TEST(a_certificate_of_the_user_is_wanted_as_written)
 {
     struct desk d;
 
     site_desk(&d, "{}");
     desk_put_spec(&d, "Certificate", "c", "{'ca': 'none', 'subject': 's', 'client': true}");
+    desk_put_spec(&d, "Certificate", "d",
+                  "{'ca': 'none', 'subject': 's', 'server': true, 'hosts': ['h', '10.0.0.1']}");
     desk_put_spec(&d, "Certificate", "skupper-local-ca", "{'subject': 's', 'signing': true}");
     desk_put(&d, SECRET("skupper-local-server"));
     desk_know(&d, "certificates",
@@ -25,6 +40,12 @@ TEST(a_certificate_of_the_user_is_wanted_as_written)
     CHECK(strstr(all, "\"name\":\"skupper-local-server\",\"secret\":\"skupper-local-server\"") !=
           NULL);
     free(all);
+    CHECK_JSON(wanted_certificate(&d, "c"),
+               "{'name': 'c', 'ca': 'none', 'subject': 's', 'hosts': [], 'client': true,"
+               " 'server': false, 'signing': false}");
+    CHECK_JSON(wanted_certificate(&d, "d"),
+               "{'name': 'd', 'ca': 'none', 'subject': 's', 'hosts': ['h', '10.0.0.1'],"
+               " 'client': false, 'server': true, 'signing': false}");
     desk_fini(&d);
 }
 

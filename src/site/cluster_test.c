@@ -156,6 +156,28 @@ TEST(a_site_says_what_is_wrong_with_its_spec)
     }
 }
 
+TEST(link_access_is_waited_for_where_there_is_to_be_any)
+{
+    static const struct {
+        const char *spec, *want;
+    } rows[] = {
+        {"{}", "Ready OK"},
+        {"{'linkAccess': 'none'}", "Ready OK"},
+        {"{'linkAccess': 'local'}", "Pending Pending"},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct desk d;
+
+        cluster_desk(&d, rows[i].spec);
+        d.facts.router_runs = true;
+        desk_derive(&d);
+        CHECK_STATUS(&d, "Site/west", NULL, rows[i].want);
+        CHECK_STATUS(&d, "Site/west", "Resolved", "False Pending Pending");
+        desk_fini(&d);
+    }
+}
+
 TEST(a_listener_is_a_port_of_a_service_and_one_of_the_router)
 {
     struct desk d;
@@ -239,7 +261,6 @@ TEST(a_pod_elsewhere_is_listened_for_as_its_listener_says)
     desk_put_spec(&d, "Listener", "db",
                   "{'routingKey': 'db', 'host': 'db', 'port': 5432, 'exposePodsByName': true,"
                   " 'observer': 'http1', 'tlsCredentials': 'tls'}");
-    desk_put_spec(&d, "Listener", "plain", "{'routingKey': 'db', 'host': 'plain', 'port': 1}");
     desk_know(&d, "ports",
               "{'listener/db': 1024, 'listener/db@db-0': 1026, 'listener/plain': 1027}");
     desk_know(&d, "certificates", "{'tls': {'ordinal': 0}}");
@@ -253,8 +274,23 @@ TEST(a_pod_elsewhere_is_listened_for_as_its_listener_says)
     CHECK_JSON(desk_entity(&d, "tcpListener", "listener/db"),
                "{'name': 'listener/db', 'port': '1024', 'address': 'db', 'siteId': '7b1c',"
                " 'observer': 'http1', 'sslProfile': 'tls'}");
-    CHECK(!json_object_get(d.wanted.local_services, "plain-0"));
-    CHECK(!desk_entity(&d, "tcpListener", "listener/plain@db-0")); // it did not ask for that
+    desk_fini(&d);
+}
+
+TEST(pods_elsewhere_are_nothing_to_a_listener_that_does_not_ask_for_them)
+{
+    struct desk d;
+
+    cluster_desk(&d, "{}");
+    desk_put_spec(&d, "Listener", "db", "{'routingKey': 'db', 'host': 'db', 'port': 5432}");
+    desk_know(&d, "ports", "{'listener/db': 1024}");
+    desk_know(&d, "network",
+              "{'siteStatus': [{'site': {'identity': 'far'}, 'routerStatus': ["
+              "{'connectors': [{'address': 'db.db-0'}]}]}]}");
+    desk_derive(&d);
+    CHECK_JSON(d.wanted.ports, "[]");
+    CHECK_JSON(d.wanted.local_services,
+               "{'db': [{'name': 'db', 'port': 5432, 'targetPort': 1024}]}");
     desk_fini(&d);
 }
 
@@ -619,9 +655,11 @@ TEST_MAIN(CASE(a_site_in_a_cluster_has_the_router_configuration_of_the_reference
           CASE(a_token_that_was_redeemed_for_a_site_that_is_gone_says_so),
           CASE(link_access_becomes_a_router_access_and_a_secured_access_for_each_router),
           CASE(a_site_says_what_is_wrong_with_its_spec),
+          CASE(link_access_is_waited_for_where_there_is_to_be_any),
           CASE(a_listener_is_a_port_of_a_service_and_one_of_the_router),
           CASE(conditions_of_listeners), CASE(pods_elsewhere_get_services_of_their_names),
           CASE(a_pod_elsewhere_is_listened_for_as_its_listener_says),
+          CASE(pods_elsewhere_are_nothing_to_a_listener_that_does_not_ask_for_them),
           CASE(a_service_may_have_a_certificate_without_a_ca),
           CASE(a_connector_leads_to_the_pods_it_selects),
           CASE(what_a_connector_says_of_tls_holds_for_each_pod),

@@ -137,10 +137,40 @@ TEST(what_the_router_says_of_a_proxy_is_told_by_the_link)
     desk_fini(&d);
 }
 
+TEST(a_link_costs_what_it_says_and_one_at_least)
+{
+    static const struct {
+        const char *spec;
+        int want;
+    } rows[] = {
+        {"{'endpoints': [{'name': 'inter-router', 'host': 'h', 'port': '1'}]}", 1},
+        {"{'endpoints': [{'name': 'inter-router', 'host': 'h', 'port': '1'}], 'cost': 0}", 1},
+        {"{'endpoints': [{'name': 'inter-router', 'host': 'h', 'port': '1'}], 'cost': 7}", 7},
+        {"{'endpoints': [{'name': 'inter-router', 'host': 'h', 'port': '1'}],"
+         " 'cost': 5000000000}",
+         INT32_MAX},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct desk d;
+
+        desk_init(&d);
+        desk_put_spec(&d, "Site", "west", "{}");
+        desk_put_spec(&d, "Link", "to-east", rows[i].spec);
+        desk_derive(&d);
+        CHECK_EQ_FOR(
+            rows[i].spec,
+            json_integer_value(json_object_get(desk_entity(&d, "connector", "to-east"), "cost")),
+            rows[i].want);
+        desk_fini(&d);
+    }
+}
+
 TEST_MAIN(CASE(further_endpoints_of_the_role_are_alternates_in_their_order),
           CASE(a_single_endpoint_says_nothing_that_other_routers_would_not_know),
           CASE(a_link_goes_through_the_proxy_that_a_secret_describes),
           CASE(a_proxy_that_asks_for_nothing_has_no_credentials),
           CASE(in_a_cluster_the_password_is_where_the_agent_in_the_pod_puts_it),
           CASE(a_link_whose_proxy_is_not_known_waits_and_says_why),
-          CASE(what_the_router_says_of_a_proxy_is_told_by_the_link))
+          CASE(what_the_router_says_of_a_proxy_is_told_by_the_link),
+          CASE(a_link_costs_what_it_says_and_one_at_least))

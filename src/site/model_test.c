@@ -292,6 +292,14 @@ TEST(settings_have_two_spellings_and_bad_ones_are_warned_about)
     free(all);
     desk_fini(&d);
 
+    site_desk(&d, "{'settings': {'routerDataConnections': '5', 'router-logging': 'debug'}}");
+    desk_derive(&d);
+    CHECK_STR(str_of(site_text(desk_entity(&d, "router", NULL), "dataConnectionCount")), "5");
+    all = json_text(d.wanted.router);
+    CHECK(strstr(all, "{\"enable\":\"debug+\",\"module\":\"DEFAULT\"}") != NULL);
+    free(all);
+    desk_fini(&d);
+
     site_desk(&d, "{'settings': {'router-data-connection-count': 'many', 'router-logging': "
                   "'loud'}}");
     desk_derive(&d);
@@ -457,17 +465,16 @@ TEST(a_listener_is_matched_by_a_connector_anywhere)
 
     site_desk(&d, "{}");
     desk_put_spec(&d, "Listener", "db", "{'routingKey': 'db', 'host': '127.0.0.1', 'port': 1}");
-    desk_put_spec(&d, "Connector", "camera", "{'routingKey': 'camera', 'host': 'h', 'port': 2}");
+    desk_put_spec(&d, "Connector", "far", "{'routingKey': 'camera', 'host': 'h', 'port': 2}");
     desk_derive(&d);
     CHECK_STATUS(&d, "Listener/db", NULL, "Pending No matching connectors");
-    CHECK_STATUS(&d, "Connector/camera", NULL, "Pending No matching listeners");
+    CHECK_STATUS(&d, "Connector/far", NULL, "Pending No matching listeners");
     desk_know(&d, "network", network_of_two);
     desk_derive(&d);
     CHECK_STATUS(&d, "Listener/db", NULL, "Ready OK");
-    CHECK_STATUS(&d, "Connector/camera", NULL, "Ready OK");
+    CHECK_STATUS(&d, "Connector/far", NULL, "Ready OK");
     CHECK(json_is_true(site_get(desk_resource(&d, "Listener/db"), "status.hasMatchingConnector")));
-    CHECK(json_is_true(
-        site_get(desk_resource(&d, "Connector/camera"), "status.hasMatchingListener")));
+    CHECK(json_is_true(site_get(desk_resource(&d, "Connector/far"), "status.hasMatchingListener")));
     desk_fini(&d);
 }
 
@@ -542,9 +549,13 @@ TEST(a_multi_key_listener_has_an_address_for_each_key)
                   "{'priority': {'routingKeys': ['main', 'db', 'main']}}}");
     desk_put_spec(&d, "MultiKeyListener", "w",
                   "{'host': '127.0.0.1', 'port': 81, 'strategy': {'weighted': {'routingKeys': "
-                  "{'x': 5}}}}");
+                  "{'x': 5}}}, 'tlsCredentials': 't'}");
     desk_know(&d, "network", network_of_two);
+    desk_know(&d, "certificates", "{'t': {'ordinal': 0}}");
     desk_derive(&d);
+    CHECK_JSON(desk_entity(&d, "tcpListener", "multiAddress/w"),
+               "{'name': 'multiAddress/w', 'host': '127.0.0.1', 'port': '81', 'siteId': '7b1c',"
+               " 'multiAddressStrategy': 'weighted', 'sslProfile': 't'}");
     CHECK_JSON(desk_entity(&d, "tcpListener", "multiAddress/api"),
                "{'name': 'multiAddress/api', 'host': '127.0.0.1', 'port': '80', 'siteId': '7b1c',"
                " 'multiAddressStrategy': 'priority', 'authenticatePeer': true}");
@@ -591,8 +602,9 @@ TEST(services_have_tls_of_the_service_ca)
     CHECK_JSON(desk_entity(&d, "tcpConnector", "connector/c@h3"),
                "{'name': 'connector/c@h3', 'host': 'h3', 'port': '1', 'address': 'c', 'siteId': "
                "'7b1c', 'sslProfile': 'ca-profile', 'verifyHostname': false}");
-    CHECK_STR(str_of(site_text(desk_entity(&d, "tcpConnector", "connector/e@h3"), "sslProfile")),
-              "ca");
+    CHECK_JSON(desk_entity(&d, "tcpConnector", "connector/e@h3"),
+               "{'name': 'connector/e@h3', 'host': 'h3', 'port': '2', 'address': 'e', 'siteId': "
+               "'7b1c', 'sslProfile': 'ca', 'verifyHostname': true}");
     CHECK_STATUS(&d, "Listener/x", "Configured",
                  "False Error spec.tlsCredentials: \"skupper-local-server\" is the name of another "
                  "certificate of this site; choose a different one");
