@@ -84,8 +84,8 @@ def test_of_namespaces_without_anything_of_ours_nothing_is_remembered(home):
         control.settled(other, "one")
         for i in range(5):
             home.run_pod(home.namespace(), "p", {"app": "x"}, "10.0.0.%d" % (i + 1))
-        known = page(port)[0]["skupper_workqueue_adds_total{kind=\"Pod\"}"]
-        assert known >= 5
+        wait(lambda: page(port)[0].get("skupper_workqueue_adds_total{kind=\"Pod\"}", 0) >= 5,
+             "all have been seen")
         # It is rid of them when it has looked at them.
         wait(lambda: page(port)[0]["skupper_controller_namespaces"] == ours(home), "two are left")
         home.admin.request("DELETE", path_of("namespaces", None, other.ns))
