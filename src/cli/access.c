@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cut.h"
 #include "base/err.h"
 #include "cli/inside.h"
 #include "site/site.h"
@@ -12,15 +13,6 @@ static bool is_given(const struct cli *c)
 {
     return c->platform != ON_KUBERNETES &&
            (cli_is_given(c, "bind-host") || cli_is_given(c, "subject-alternative-names"));
-}
-
-static struct str trimmed(struct str s)
-{
-    while (s.len > 0 && s.ptr[0] == ' ')
-        s = str_skip(s, 1);
-    while (s.len > 0 && s.ptr[s.len - 1] == ' ')
-        s.len--;
-    return s;
 }
 
 // What stands between the commas.
@@ -34,7 +26,7 @@ static json_t *names_of(const char *text)
         struct str one = {rest.ptr, comma ? (size_t)(comma - rest.ptr) : rest.len};
 
         rest = str_skip(rest, one.len + (comma != NULL));
-        one = trimmed(one);
+        one = str_trim(one, " ");
         json_array_append_new(names, json_stringn(one.ptr, one.len));
     }
     return names;

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/cut.h"
 #include "base/mem.h"
 #include "controller/inside.h"
 
@@ -76,32 +77,14 @@ bool annotated_is_address(const char *text)
 
 // ------------------------------------------------------------------------------------ key=value
 
-static struct str cut(struct str *rest, char at)
-{
-    const char *end = rest->len > 0 ? memchr(rest->ptr, at, rest->len) : NULL;
-    struct str piece = {rest->ptr, end ? (size_t)(end - rest->ptr) : rest->len};
-
-    *rest = str_skip(*rest, piece.len + (end != NULL));
-    return piece;
-}
-
-static struct str trim(struct str s)
-{
-    while (s.len > 0 && s.ptr[0] == ' ')
-        s = str_skip(s, 1);
-    while (s.len > 0 && s.ptr[s.len - 1] == ' ')
-        s.len--;
-    return s;
-}
-
 json_t *annotated_pairs_by(const char *text, char separator)
 {
     struct str rest = str_of(text);
     json_t *out = json_object();
 
     while (rest.len > 0) {
-        struct str item = cut(&rest, separator), key = trim(cut(&item, '='));
-        char *name = str_dup(key), *value = str_dup(trim(item));
+        struct str item = str_cut(&rest, separator), key = str_trim(str_cut(&item, '='), " ");
+        char *name = str_dup(key), *value = str_dup(str_trim(item, " "));
 
         if (key.len > 0)
             json_object_set_new(out, name, json_string(value));
@@ -160,7 +143,7 @@ static void read_ports(struct reading *r)
     struct str rest = str_of(note(r, PORT));
 
     while (rest.len > 0) {
-        struct str item = trim(cut(&rest, ',')), port = cut(&item, ':');
+        struct str item = str_trim(str_cut(&rest, ','), " "), port = str_cut(&item, ':');
         int64_t p, t;
 
         if (!site_number(port, 1, 65535, &p) ||

@@ -7,6 +7,7 @@
 #include <strings.h>
 #include <time.h>
 
+#include "base/cut.h"
 #include "base/mem.h"
 
 // A request is looked at only when its head is whole, and told only when its body is: no state for
@@ -177,15 +178,6 @@ struct head {
     bool has_length, keep_alive, is_chunked, is_bad;
 };
 
-static struct str trimmed(struct str s)
-{
-    while (s.len > 0 && (s.ptr[0] == ' ' || s.ptr[0] == '\t'))
-        s = str_skip(s, 1);
-    while (s.len > 0 && (s.ptr[s.len - 1] == ' ' || s.ptr[s.len - 1] == '\t'))
-        s.len--;
-    return s;
-}
-
 static void read_length(struct head *h, struct str value)
 {
     h->is_bad |= value.len == 0 || value.len > 9 || h->has_length; // two lengths are one too many
@@ -204,7 +196,7 @@ static bool split_field(struct str line, struct str *name, struct str *value)
     if (!colon || colon == line.ptr)
         return false;
     *name = (struct str){line.ptr, (size_t)(colon - line.ptr)};
-    *value = trimmed(str_skip(line, name->len + 1));
+    *value = str_trim(str_skip(line, name->len + 1), " \t");
     return true;
 }
 

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "base/cut.h"
 #include "base/mem.h"
 #include "http/inside.h"
 
@@ -138,20 +139,6 @@ struct str text_keep(char to[TEXT_MAX], struct str text)
     return (struct str){to, len};
 }
 
-static bool is_space(char c)
-{
-    return c == ' ' || c == '\t';
-}
-
-static struct str trim(struct str s)
-{
-    while (s.len > 0 && is_space(s.ptr[0]))
-        s = str_skip(s, 1);
-    while (s.len > 0 && is_space(s.ptr[s.len - 1]))
-        s.len--;
-    return s;
-}
-
 static struct str up_to(struct str s, const char *stops)
 {
     size_t len = 0;
@@ -169,7 +156,7 @@ static struct str forwarded_for(struct str value)
     while (element.len > 0) {
         pair = up_to(element, ";");
         element = str_skip(element, pair.len < element.len ? pair.len + 1 : pair.len);
-        pair = trim(pair);
+        pair = str_trim(pair, " \t");
         if (pair.len > 4 && str_is_nocase((struct str){pair.ptr, 4}, "for=")) {
             pair = str_skip(pair, 4);
             if (pair.ptr[0] == '"')
@@ -182,7 +169,7 @@ static struct str forwarded_for(struct str value)
 
 struct str first_address(struct str value, bool is_forwarded)
 {
-    struct str address = is_forwarded ? forwarded_for(value) : trim(up_to(value, ","));
+    struct str address = is_forwarded ? forwarded_for(value) : str_trim(up_to(value, ","), " \t");
 
     return address.len <= TEXT_MAX ? address : STR_NONE;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <stdlib.h>
 
+#include "base/cut.h"
 #include "base/mem.h"
 #include "http/inside.h"
 
@@ -158,15 +159,6 @@ static bool take_line(struct http_observer *o, struct side *s, struct words *w)
 
 // --------------------------------------------------------------------------------------- headers
 
-static struct str trim(struct str s)
-{
-    while (s.len > 0 && (s.ptr[0] == ' ' || s.ptr[0] == '\t'))
-        s = str_skip(s, 1);
-    while (s.len > 0 && (s.ptr[s.len - 1] == ' ' || s.ptr[s.len - 1] == '\t'))
-        s.len--;
-    return s;
-}
-
 static void read_length(struct http_observer *o, struct side *s, struct str value)
 {
     int64_t length = 0;
@@ -189,7 +181,7 @@ static void read_coding(struct side *s, struct str value)
     while (at > 0 && value.ptr[at - 1] != ',')
         at--;
     s->has_coding = true;
-    s->is_chunked = str_is_nocase(trim(str_skip(value, at)), "chunked");
+    s->is_chunked = str_is_nocase(str_trim(str_skip(value, at), " \t"), "chunked");
 }
 
 static void read_header(struct http_observer *o, struct side *s, const struct words *w)
@@ -204,7 +196,7 @@ static void read_header(struct http_observer *o, struct side *s, const struct wo
         return;
     }
     name = (struct str){w->text.ptr, (size_t)(colon - w->text.ptr)};
-    value = trim(str_skip(w->text, name.len + 1));
+    value = str_trim(str_skip(w->text, name.len + 1), " \t");
     if (str_is_nocase(name, "content-length")) {
         read_length(o, s, w->len > LINE_KEPT ? STR_NONE : value);
     } else if (str_is_nocase(name, "transfer-encoding")) {
@@ -267,7 +259,8 @@ static void read_status_line(struct http_observer *o, const struct words *w)
         return;
     }
     h->status = (uint16_t)((p[9] - '0') * 100 + (p[10] - '0') * 10 + (p[11] - '0'));
-    h->reason_len = text_keep(o->reason, trim(str_skip(w->text, w->text.len > 12 ? 13 : 12))).len;
+    h->reason_len =
+        text_keep(o->reason, str_trim(str_skip(w->text, w->text.len > 12 ? 13 : 12), " \t")).len;
     begin_head(&h->server);
 }
 

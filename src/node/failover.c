@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cut.h"
 #include "base/mem.h"
 #include "node/parts.h"
 
@@ -9,15 +10,6 @@
 // connector goes to the next one when its own is lost. Some a connector knows itself (alternates).
 
 enum { HOST_MAX = 255 };
-
-static struct str trimmed(struct str s)
-{
-    while (s.len > 0 && strchr(" \t", s.ptr[0]))
-        s = str_skip(s, 1);
-    while (s.len > 0 && strchr(" \t", s.ptr[s.len - 1]))
-        s.len--;
-    return s;
-}
 
 // "[scheme://]host[:port]", an IPv6 address in brackets, as the map that open has of it; NULL when
 // it is none.
@@ -61,11 +53,11 @@ int failover_parse(const struct mgmt_entity *e, const char *attribute, struct am
     while (text.len > 0) {
         const char *comma = memchr(text.ptr, ',', text.len);
         struct str one = {text.ptr, comma ? (size_t)(comma - text.ptr) : text.len};
-        struct amqp_val *map = url(trimmed(one));
+        struct amqp_val *map = url(str_trim(one, " \t"));
 
         if (!map) {
             why_set(why, "%s: '%.*s' is not [scheme://]host[:port]", attribute,
-                    STR_ARG(trimmed(one)));
+                    STR_ARG(str_trim(one, " \t")));
             amqp_val_free(list);
             return ERR_INVALID;
         }

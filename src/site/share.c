@@ -5,6 +5,7 @@
 // this site itself or an older service is in its place.
 #include <stdlib.h>
 
+#include "base/cut.h"
 #include "base/mem.h"
 #include "site/inside.h"
 
@@ -34,24 +35,6 @@ struct offer {
     size_t count;
 };
 
-static struct str cut(struct str *rest, char at)
-{
-    const char *end = rest->len > 0 ? memchr(rest->ptr, at, rest->len) : NULL;
-    struct str piece = {rest->ptr, end ? (size_t)(end - rest->ptr) : rest->len};
-
-    *rest = str_skip(*rest, piece.len + (end != NULL));
-    return piece;
-}
-
-static struct str trim(struct str s)
-{
-    while (s.len > 0 && s.ptr[0] == ' ')
-        s = str_skip(s, 1);
-    while (s.len > 0 && s.ptr[s.len - 1] == ' ')
-        s.len--;
-    return s;
-}
-
 // "p[:t],…". A single port without a target leads to the port of the Connector.
 static bool read_ports(const char *text, int64_t own, struct offer *o)
 {
@@ -59,7 +42,7 @@ static bool read_ports(const char *text, int64_t own, struct offer *o)
     bool is_single = !strchr(text, ',');
 
     while (rest.len > 0) {
-        struct str item = trim(cut(&rest, ',')), port = cut(&item, ':');
+        struct str item = str_trim(str_cut(&rest, ','), " "), port = str_cut(&item, ':');
         int64_t p, t;
 
         if (o->count == PORTS_MAX || !site_number(port, 1, 65535, &p))
@@ -438,7 +421,7 @@ static bool is_excluded(const struct model *m, const struct shared *s)
     struct str rest = str_of(list);
 
     while (rest.len > 0) {
-        struct str item = trim(cut(&rest, ','));
+        struct str item = str_trim(str_cut(&rest, ','), " ");
 
         if (str_is(item, s->address) || str_is(item, s->key))
             return true;
