@@ -240,19 +240,12 @@ static int examine_token(struct cli *c, struct store *s, const char *role, json_
 {
     const char *file = cli_text(c, "token");
     struct site_token token;
-    struct why why = {""};
-    char *text = NULL;
-    size_t len = 0, i;
     json_t *link;
+    size_t i;
     int status = EXIT_OK;
 
-    if (host_read(file, &text, &len, &why) < 0 ||
-        site_token_read(file, (struct str){text, len}, &token, &why) < 0) {
-        pki_wipe(text);
-        cli_problem(c, "%s", why.text);
+    if (!cli_read_token(c, file, &token))
         return EXIT_INVALID;
-    }
-    pki_wipe(text);
     if (token.kind == SITE_TOKEN_LINKS) {
         struct credentials k =
             token.links.secret ? of_secret(token.links.secret) : (struct credentials){0};

@@ -304,6 +304,8 @@ int cli_issue_token(struct cli *c, struct store *s, const struct token_wish *w);
 struct site_links;
 // The Secret and the Links into the input.
 int cli_store_links(struct cli *c, struct store *s, const struct site_links *links);
+// The token in a file: *out is the caller's. False: told why not, and *out is not written.
+bool cli_read_token(struct cli *c, const char *file, struct site_token *out);
 // Redeems the token in a file and keeps what it gives. `name` (or NULL) and `cost` (or 0) instead
 // of its own.
 int cli_redeem(struct cli *c, struct store *s, const char *file, const char *name, long cost);

@@ -9,7 +9,6 @@ enum { PLAIN_TOKEN_MODE = 0600 };    // of files
 #define PLAIN_TYPE "skupper.io/type" // the label that tells them apart
 #define PLAIN_TOKEN "connection-token"
 #define PLAIN_CLAIM "token-claim"
-#define PLAIN_COST "skupper.io/cost"
 #define PLAIN_GENERATED_BY "skupper.io/generated-by"
 #define PLAIN_URL "skupper.io/url"
 #define PLAIN_STATUS "internal.skupper.io/status"

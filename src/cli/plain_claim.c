@@ -167,7 +167,7 @@ static json_t *claim_new(const struct store *s, const json_t *site, const struct
         json_object_set_new(notes, EXPIRATION, json_string(expires));
     }
     if (t->link_cost > 0)
-        json_object_set_new(notes, PLAIN_COST, json_sprintf("%lld", (long long)t->link_cost));
+        json_object_set_new(notes, SITE_V1_COST, json_sprintf("%lld", (long long)t->link_cost));
     json_object_set_new(json_object_get(claim, "metadata"), "annotations", notes);
     json_object_set_new(claim, "data", json_pack("{s:s, s:s}", "password", password, "ca.crt", ca));
     pki_wipe(password);

@@ -91,7 +91,7 @@ static json_t *link_of(const json_t *secret, const json_t *up)
     int64_t cost = 1;
 
     status_of(secret, json_object_get(up, name) != NULL, &status, &message);
-    site_number(str_of(plain_note(secret, PLAIN_COST)), 1, INT32_MAX, &cost);
+    site_number(str_of(plain_note(secret, SITE_V1_COST)), 1, INT32_MAX, &cost);
     add_endpoint(endpoints, secret, "inter-router");
     add_endpoint(endpoints, secret, "edge");
     link = json_pack(
@@ -129,7 +129,7 @@ json_t *plain_link_patch(const json_t *link)
 {
     json_int_t cost = json_integer_value(site_get(link, "spec.cost"));
 
-    return json_pack("{s:{s:{s:o}}}", "metadata", "annotations", PLAIN_COST,
+    return json_pack("{s:{s:{s:o}}}", "metadata", "annotations", SITE_V1_COST,
                      json_sprintf("%lld", (long long)cost));
 }
 
@@ -206,26 +206,10 @@ int plain_issue(struct cli *c, struct store *s, const json_t *site, const struct
 static json_t *link_secret(const struct store *s, const json_t *site, const json_t *link,
                            const json_t *secret)
 {
-    json_t *out = plain_secret(s, site, site_text(link, "metadata.name"), PLAIN_TOKEN), *e;
-    const json_t *told = site_get(secret, "metadata.annotations");
-    json_t *notes = told ? json_deep_copy(told) : json_object();
-    const json_t *cost = site_get(link, "spec.cost");
-    size_t i;
+    json_t *out = plain_secret(s, site, site_text(link, "metadata.name"), PLAIN_TOKEN);
 
-    json_array_foreach((json_t *)(uintptr_t)site_get(link, "spec.endpoints"), i, e)
-    {
-        char *host = str_fmt("%s-host", site_text(e, "name"));
-        char *port = str_fmt("%s-port", site_text(e, "name"));
-
-        json_object_set(notes, host, json_object_get(e, "host"));
-        json_object_set(notes, port, json_object_get(e, "port"));
-        free(host);
-        free(port);
-    }
-    if (json_is_integer(cost))
-        json_object_set_new(notes, PLAIN_COST,
-                            json_sprintf("%lld", (long long)json_integer_value(cost)));
-    json_object_set_new(json_object_get(out, "metadata"), "annotations", notes);
+    json_object_set_new(json_object_get(out, "metadata"), "annotations",
+                        site_link_notes(secret, link));
     json_object_set(out, "data", json_object_get(secret, "data"));
     json_object_set(out, "stringData", json_object_get(secret, "stringData"));
     return out;

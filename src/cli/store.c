@@ -70,19 +70,6 @@ bool store_await(const struct store *s, const struct wish *w, json_t **last)
     return s->ops->await(s, w, last);
 }
 
-static json_t *named(const json_t *list, const char *name)
-{
-    json_t *one;
-    size_t i;
-
-    json_array_foreach((json_t *)(uintptr_t)list, i, one)
-    {
-        if (strcmp(site_text(one, "metadata.name"), name) == 0)
-            return one;
-    }
-    return NULL;
-}
-
 json_t *store_shown(const struct store *s, const char *kind)
 {
     json_t *is = store_list(s, STORE_RUNTIME, kind), *wanted, *one;
@@ -94,7 +81,7 @@ json_t *store_shown(const struct store *s, const char *kind)
     wanted = store_list(s, STORE_INPUT, kind);
     json_array_foreach(wanted, i, one)
     {
-        if (!named(is, site_text(one, "metadata.name")))
+        if (!site_item(is, "metadata.name", site_text(one, "metadata.name")))
             json_array_append(is, one);
     }
     json_decref(wanted);
@@ -103,22 +90,9 @@ json_t *store_shown(const struct store *s, const char *kind)
 
 // ---------------------------------------------------------------------------------- what it tells
 
-static const json_t *condition_of(const json_t *resource, const char *type)
-{
-    const json_t *conditions = site_get(resource, "status.conditions"), *one;
-    size_t i;
-
-    json_array_foreach((json_t *)(uintptr_t)conditions, i, one)
-    {
-        if (strcmp(site_text(one, "type"), type) == 0)
-            return one;
-    }
-    return NULL;
-}
-
 bool cli_condition(const json_t *resource, const char *type)
 {
-    const json_t *condition = condition_of(resource, type),
+    const json_t *condition = site_condition(resource, type),
                  *seen = json_object_get(condition, "observedGeneration"),
                  *newest = site_get(resource, "metadata.generation");
 
@@ -182,7 +156,7 @@ static bool is_configured(const json_t *resource)
 // What to do about a token that will never be redeemed; NULL: it may be yet.
 static const char *refusal(const json_t *resource)
 {
-    return site_redeeming_refusal(site_text(condition_of(resource, "Redeemed"), "message"));
+    return site_redeeming_refusal(site_text(site_condition(resource, "Redeemed"), "message"));
 }
 
 static bool is_redeemed_or_refused(const json_t *resource)
@@ -199,7 +173,7 @@ static bool is_gone(const json_t *resource)
 static void tell_late(struct cli *c, const struct wish *w, const char *condition, const char *state,
                       const json_t *last)
 {
-    const char *message = site_text(condition_of(last, condition), "message");
+    const char *message = site_text(site_condition(last, condition), "message");
 
     if (!message[0])
         message = site_text(last, "status.message");
@@ -236,7 +210,7 @@ int cli_await(struct cli *c, const struct store *s, struct wish *w, const char *
     is = store_await(s, w, &last);
     if (is && !cli_condition(last, condition)) {
         cli_fail(c, "%s \"%s\" will not be %s: %s: %s. The %s stays until it is deleted", w->kind,
-                 w->name, known[at].state, site_text(condition_of(last, condition), "message"),
+                 w->name, known[at].state, site_text(site_condition(last, condition), "message"),
                  refusal(last), w->kind);
         is = false;
     } else if (!is && !c->failure) {

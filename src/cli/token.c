@@ -342,21 +342,27 @@ static int take(struct cli *c, struct store *s, struct site_token *token, const 
     return status;
 }
 
-int cli_redeem(struct cli *c, struct store *s, const char *file, const char *name, long cost)
+bool cli_read_token(struct cli *c, const char *file, struct site_token *out)
 {
-    struct site_token token;
     struct why why = {""};
     char *text = NULL;
     size_t len = 0;
+    bool is_read = host_read(file, &text, &len, &why) == 0 &&
+                   site_token_read(file, (struct str){text, len}, out, &why) == 0;
+
+    pki_wipe(text);
+    if (!is_read)
+        cli_problem(c, "%s", why.text);
+    return is_read;
+}
+
+int cli_redeem(struct cli *c, struct store *s, const char *file, const char *name, long cost)
+{
+    struct site_token token;
     int status;
 
-    if (host_read(file, &text, &len, &why) < 0 ||
-        site_token_read(file, (struct str){text, len}, &token, &why) < 0) {
-        pki_wipe(text);
-        cli_problem(c, "%s", why.text);
+    if (!cli_read_token(c, file, &token))
         return EXIT_INVALID;
-    }
-    pki_wipe(text);
     if (name) {
         free(token.name);
         token.name = str_dup(str_of(name));

@@ -43,19 +43,6 @@ static void digest_of(const json_t *data, char out[65])
     pki_wipe(all);
 }
 
-static const json_t *find_profile(const json_t *context, const char *profile)
-{
-    json_t *one;
-    size_t i;
-
-    json_array_foreach((json_t *)(uintptr_t)context, i, one)
-    {
-        if (strcmp(site_text(one, "profileName"), profile) == 0)
-            return one;
-    }
-    return NULL;
-}
-
 static void read_profiles(struct planning *p)
 {
     json_t *pair;
@@ -77,7 +64,7 @@ static void read_profiles(struct planning *p)
 static json_int_t ordinal_of(const struct planning *p, const json_t *secret, const char *profile)
 {
     json_t *context = json_loads(annotation(secret, CONTEXT), 0, NULL);
-    const json_t *one = find_profile(context, profile),
+    const json_t *one = site_item(context, "profileName", profile),
                  *attrs = json_object_get(p->profiles, profile);
     json_int_t told = json_integer_value(json_object_get(one, "ordinal"));
     json_int_t configured = json_integer_value(json_object_get(attrs, "ordinal"));

@@ -16,7 +16,6 @@
 
 enum { AGAIN_MS = 30000, WRITE_AGAIN_MS = 2000 };
 #define GENERATED_BY "skupper.io/generated-by"
-#define COST "skupper.io/cost"
 #define URL "skupper.io/url"
 #define EXPIRATION "skupper.io/claim-expiration"
 #define STATUS "internal.skupper.io/status"
@@ -142,36 +141,6 @@ void claiming_answer(struct claiming *cl, const struct call *call, const struct 
 
 // -------------------------------------------------------------------------------------- redeeming
 
-static void put_endpoints(json_t *notes, const json_t *link)
-{
-    json_t *e;
-    size_t i;
-
-    json_array_foreach((json_t *)(uintptr_t)site_get(link, "spec.endpoints"), i, e)
-    {
-        char *host = str_fmt("%s-host", site_text(e, "name"));
-        char *port = str_fmt("%s-port", site_text(e, "name"));
-
-        json_object_set(notes, host, json_object_get(e, "host"));
-        json_object_set(notes, port, json_object_get(e, "port"));
-        free(host);
-        free(port);
-    }
-}
-
-// What a Link says, as annotations of its Secret.
-static json_t *notes_new(const struct site_links *given, const json_t *link)
-{
-    const json_t *told = site_get(given->secret, "metadata.annotations");
-    const json_t *cost = site_get(link, "spec.cost");
-    json_t *notes = told ? json_deep_copy(told) : json_object();
-
-    put_endpoints(notes, link);
-    if (json_is_integer(cost))
-        json_object_set_new(notes, COST, json_sprintf("%lld", (long long)json_integer_value(cost)));
-    return notes;
-}
-
 static void set_token(json_t *secret, json_t *take_data)
 {
     json_object_set_new(object_metadata(secret), "labels",
@@ -185,8 +154,8 @@ static json_t *further_new(const struct attempt *a, const struct site_links *giv
     json_t *secret = json_pack(
         "{s:s, s:s, s:{s:o, s:o, s:[{s:s, s:s, s:s, s:s}]}}", "apiVersion", "v1", "kind", "Secret",
         "metadata", "name", json_sprintf("%s-%zu", a->name, index + 1), "annotations",
-        notes_new(given, json_array_get(given->links, index)), "ownerReferences", "apiVersion",
-        "v1", "kind", "Secret", "name", a->name, "uid", a->uid);
+        site_link_notes(given->secret, json_array_get(given->links, index)), "ownerReferences",
+        "apiVersion", "v1", "kind", "Secret", "name", a->name, "uid", a->uid);
 
     set_token(secret, json_deep_copy(json_object_get(given->secret, "data")));
     return secret;
@@ -196,7 +165,8 @@ static json_t *further_new(const struct attempt *a, const struct site_links *giv
 static void become(struct attempt *a, const struct site_links *given)
 {
     static const char *const gone[] = {URL, EXPIRATION, STATUS, FAILED, SITE_CLAIM_KIND};
-    json_t *notes = notes_new(given, json_array_get(given->links, 0)), *writes = json_array();
+    json_t *notes = site_link_notes(given->secret, json_array_get(given->links, 0)),
+           *writes = json_array();
     json_t *data = json_deep_copy(json_object_get(given->secret, "data")), *patch;
 
     for (size_t i = 0; i < sizeof(gone) / sizeof(gone[0]); i++)
@@ -262,7 +232,7 @@ static void start(struct attempt *a, const json_t *secret)
     struct host_redeemed then = {.done = done, .user = a};
     struct why why = {""};
 
-    site_number(str_of(annotation(secret, COST)), 1, INT32_MAX, &t.link_cost);
+    site_number(str_of(annotation(secret, SITE_V1_COST)), 1, INT32_MAX, &t.link_cost);
     if (strcmp(t.origin, cl->site_id) == 0)
         fail(a, true, "Can't create connection to self with token");
     else if (!t.code || !t.ca)

@@ -143,19 +143,6 @@ static bool is_as_wanted(const json_t *seen, const json_t *wanted)
 
 // ---------------------------------------------------------------------------------------- merging
 
-static const json_t *item_named(const json_t *list, const char *name)
-{
-    json_t *item;
-    size_t i;
-
-    json_array_foreach((json_t *)(uintptr_t)list, i, item)
-    {
-        if (name[0] && strcmp(site_text(item, "name"), name) == 0)
-            return item;
-    }
-    return NULL;
-}
-
 static void merge(json_t *to, const json_t *wanted);
 
 // Items of one name keep what others put there (the nodePort of a port).
@@ -166,7 +153,8 @@ static json_t *merged_list(const json_t *seen, const json_t *wanted)
 
     json_array_foreach((json_t *)(uintptr_t)wanted, i, item)
     {
-        const json_t *base = item_named(seen, site_text(item, "name"));
+        const char *name = site_text(item, "name");
+        const json_t *base = name[0] ? site_item(seen, "name", name) : NULL;
         json_t *one = base ? json_deep_copy(base) : json_deep_copy(item);
 
         if (base)
@@ -396,15 +384,9 @@ static void compare_patches(struct planning *p)
 // The first condition that is in error.
 static const char *failed_condition(const json_t *status)
 {
-    json_t *c;
-    size_t i;
+    const json_t *c = site_item(json_object_get(status, "conditions"), "reason", "Error");
 
-    json_array_foreach((json_t *)(uintptr_t)json_object_get(status, "conditions"), i, c)
-    {
-        if (strcmp(site_text(c, "reason"), "Error") == 0)
-            return site_text(c, "type");
-    }
-    return "Error";
+    return c ? site_text(c, "type") : "Error";
 }
 
 // The Event that goes with a status; NULL: there is nothing to tell.
@@ -511,15 +493,8 @@ static bool is_of_access(const json_t *object)
 static bool is_stale_certificate(const struct planning *p, const json_t *secret)
 {
     const char *name = annotation(secret, "internal.skupper.io/certificate");
-    json_t *one;
-    size_t i;
 
-    json_array_foreach(p->out->site.certificates, i, one)
-    {
-        if (strcmp(site_text(one, "name"), name) == 0)
-            return false;
-    }
-    return name[0] != '\0';
+    return name[0] && !site_item(p->out->site.certificates, "name", name);
 }
 
 // Of the sorts that a Site makes, and made by it.
@@ -546,16 +521,10 @@ static bool is_of_site(const struct planning *p, const json_t *object)
 static bool site_is_well(const struct planning *p)
 {
     char *key = site_key("Site", site_text(p->site, "metadata.name"));
-    const json_t *status = json_object_get(json_object_get(p->out->site.resources, key), "status");
-    json_t *c;
-    size_t i;
-    bool is_well = false;
+    const json_t *c = site_condition(json_object_get(p->out->site.resources, key), "Configured");
 
-    json_array_foreach((json_t *)(uintptr_t)json_object_get(status, "conditions"), i, c) is_well |=
-        strcmp(site_text(c, "type"), "Configured") == 0 &&
-        strcmp(site_text(c, "status"), "True") == 0;
     free(key);
-    return p->site && is_well;
+    return p->site && strcmp(site_text(c, "status"), "True") == 0;
 }
 
 static bool is_unwanted(const struct planning *p, const json_t *seen, const char *key, bool is_well)

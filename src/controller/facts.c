@@ -9,19 +9,6 @@ enum { FIRST_PORT = 1024, PORTS = 65536 };
 
 // ------------------------------------------------------------------------------------------- pods
 
-static const json_t *condition(const json_t *object, const char *type)
-{
-    json_t *c;
-    size_t i;
-
-    json_array_foreach((json_t *)(uintptr_t)site_get(object, "status.conditions"), i, c)
-    {
-        if (strcmp(site_text(c, "type"), type) == 0)
-            return c;
-    }
-    return NULL;
-}
-
 static bool is_running(const json_t *pod)
 {
     return strcmp(site_text(pod, "status.phase"), "Running") == 0 &&
@@ -30,7 +17,8 @@ static bool is_running(const json_t *pod)
 
 static bool is_ready(const json_t *pod)
 {
-    return is_running(pod) && strcmp(site_text(condition(pod, "Ready"), "status"), "True") == 0;
+    return is_running(pod) &&
+           strcmp(site_text(site_condition(pod, "Ready"), "status"), "True") == 0;
 }
 
 static void add_pod(json_t *pods, const json_t *pod)

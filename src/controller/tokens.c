@@ -293,19 +293,6 @@ static void look_at(struct tokens *t, const json_t *token, const json_t *site,
         start(a, token, site_text(site, "metadata.uid"));
 }
 
-static bool is_there(const json_t *objects, const char *uid)
-{
-    json_t *one;
-    size_t i;
-
-    json_array_foreach((json_t *)(uintptr_t)objects, i, one)
-    {
-        if (strcmp(site_text(one, "metadata.uid"), uid) == 0)
-            return true;
-    }
-    return false;
-}
-
 void tokens_look(struct tokens *t, const json_t *objects, json_t *operations)
 {
     const json_t *site = active_site(objects);
@@ -315,7 +302,7 @@ void tokens_look(struct tokens *t, const json_t *objects, json_t *operations)
     list_for_each (node, &t->attempts) {
         struct attempt *a = list_entry(node, struct attempt, on_tokens);
 
-        if (!is_there(objects, a->uid))
+        if (!site_item(objects, "metadata.uid", a->uid))
             attempt_free(a);
     }
     json_array_foreach((json_t *)(uintptr_t)objects, i, one)

@@ -279,3 +279,21 @@ const char *site_text(const json_t *resource, const char *path)
 
     return text ? text : "";
 }
+
+const json_t *site_item(const json_t *list, const char *path, const char *text)
+{
+    json_t *item;
+    size_t i;
+
+    json_array_foreach((json_t *)(uintptr_t)list, i, item)
+    {
+        if (strcmp(site_text(item, path), text) == 0)
+            return item;
+    }
+    return NULL;
+}
+
+const json_t *site_condition(const json_t *resource, const char *type)
+{
+    return site_item(site_get(resource, "status.conditions"), "type", type);
+}

@@ -11,15 +11,7 @@ static const char SPENT[] = "Already redeemed for a deleted site";
 // The first endpoint for what our router is; NULL: there is none.
 static const json_t *endpoint_for(const struct thing *t, const char *role)
 {
-    size_t i;
-    json_t *e;
-
-    json_array_foreach(json_object_get(t->spec, "endpoints"), i, e)
-    {
-        if (strcmp(site_text(e, "name"), role) == 0)
-            return e;
-    }
-    return NULL;
+    return site_item(json_object_get(t->spec, "endpoints"), "name", role);
 }
 
 // "b:5671,[2001:db8::1]:5671": the further endpoints of that name, in their order; the caller's.

@@ -101,6 +101,29 @@ char *site_links_text(const struct site_links *l)
     return text;
 }
 
+json_t *site_link_notes(const json_t *secret, const json_t *link)
+{
+    const json_t *told = site_get(secret, "metadata.annotations"), *cost;
+    json_t *notes = told ? json_deep_copy(told) : json_object(), *e;
+    size_t i;
+
+    json_array_foreach((json_t *)(uintptr_t)site_get(link, "spec.endpoints"), i, e)
+    {
+        char *host = str_fmt("%s-host", site_text(e, "name"));
+        char *port = str_fmt("%s-port", site_text(e, "name"));
+
+        json_object_set(notes, host, json_object_get(e, "host"));
+        json_object_set(notes, port, json_object_get(e, "port"));
+        free(host);
+        free(port);
+    }
+    cost = site_get(link, "spec.cost");
+    if (json_is_integer(cost))
+        json_object_set_new(notes, SITE_V1_COST,
+                            json_sprintf("%lld", (long long)json_integer_value(cost)));
+    return notes;
+}
+
 void site_links_set_cost(struct site_links *l, int64_t cost)
 {
     json_t *link;

@@ -570,17 +570,11 @@ static bool needs_site(const struct model *m, const struct thing *t)
 // As it stands it was told to be configured before.
 static bool was_configured(const struct thing *t, const json_t *before)
 {
-    const json_t *generation = site_get(t->value, "metadata.generation");
-    json_t *c;
-    size_t i;
+    const json_t *c = site_condition(before, "Configured");
 
-    json_array_foreach((json_t *)(uintptr_t)site_get(before, "status.conditions"), i, c)
-    {
-        if (strcmp(site_text(c, "type"), "Configured") == 0)
-            return strcmp(site_text(c, "status"), "True") == 0 &&
-                   json_equal(json_object_get(c, "observedGeneration"), generation);
-    }
-    return false;
+    return strcmp(site_text(c, "status"), "True") == 0 &&
+           json_equal(json_object_get(c, "observedGeneration"),
+                      site_get(t->value, "metadata.generation"));
 }
 
 // What is to be in the router's configuration, and cannot be written there.

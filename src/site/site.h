@@ -118,6 +118,10 @@ char *site_key(const char *kind, const char *name);
 const json_t *site_get(const json_t *resource, const char *path);
 // The text there; "" when there is none.
 const char *site_text(const json_t *resource, const char *path);
+// The first item of a list with that text at that path, borrowed; NULL: none has, or it is no list.
+const json_t *site_item(const json_t *list, const char *path, const char *text);
+// A condition of its status, borrowed; NULL: there is none of that type.
+const json_t *site_condition(const json_t *resource, const char *type);
 
 // Where platforms differ.
 struct site_platform {
@@ -316,6 +320,10 @@ char *site_links_text(const struct site_links *l);
 // (yaml_docs_parse) or ERR_INVALID: no Link, several Secrets, a name that is none, Links for
 // another Secret, keys that are missing.
 int site_links_read(const char *source, struct str text, struct site_links *out, struct why *why);
+// Annotations of the Secret that one of the links is at a site of version 1: where it leads, its
+// cost, and what the given Secret says itself; the caller's.
+#define SITE_V1_COST "skupper.io/cost"
+json_t *site_link_notes(const json_t *secret, const json_t *link);
 // What the receiver wishes to pay for each of the links; 0 leaves what they say.
 void site_links_set_cost(struct site_links *l, int64_t cost);
 // The names site_links_make() gives; each of the Links uses the Secret.

@@ -160,23 +160,10 @@ static struct condition aggregate(const struct thing *t)
 
 // ------------------------------------------------------------------------------------- the output
 
-static const json_t *condition_before(const json_t *status, const char *type)
-{
-    size_t i;
-    json_t *c;
-
-    json_array_foreach(json_object_get(status, "conditions"), i, c)
-    {
-        if (strcmp(site_text(c, "type"), type) == 0)
-            return c;
-    }
-    return NULL;
-}
-
 // The time of a transition changes only when the status does.
 static json_t *transition(const struct model *m, const struct condition *c, const json_t *before)
 {
-    const json_t *old = condition_before(before, c->type);
+    const json_t *old = site_item(json_object_get(before, "conditions"), "type", c->type);
     json_t *time = json_object_get(old, "lastTransitionTime");
 
     if (json_is_string(time) &&
