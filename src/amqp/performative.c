@@ -548,11 +548,6 @@ int amqp_decode_challenge(struct str body, struct str *out)
     return decode_one_binary(body, AMQP_SASL_CHALLENGE, out);
 }
 
-int amqp_decode_response(struct str body, struct str *out)
-{
-    return decode_one_binary(body, AMQP_SASL_RESPONSE, out);
-}
-
 int amqp_decode_sasl_outcome(struct str body, struct amqp_sasl_outcome_frame *out)
 {
     struct amqp_sasl_outcome_frame o = {0};

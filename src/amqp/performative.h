@@ -171,9 +171,8 @@ int amqp_decode_close(struct str body, struct amqp_error *out);
 // *mechanisms: encoded symbol or array of symbols.
 int amqp_decode_mechanisms(struct str body, struct str *mechanisms);
 int amqp_decode_init(struct str body, struct amqp_init_frame *out);
-// The one field, a binary: of a challenge or a response.
+// The one field, a binary.
 int amqp_decode_challenge(struct str body, struct str *out);
-int amqp_decode_response(struct str body, struct str *out);
 int amqp_decode_sasl_outcome(struct str body, struct amqp_sasl_outcome_frame *out);
 
 void amqp_put_open(struct amqp_writer *w, const struct amqp_open_frame *f);
@@ -187,7 +186,6 @@ void amqp_put_end(struct amqp_writer *w, const struct amqp_error *error);
 void amqp_put_close(struct amqp_writer *w, const struct amqp_error *error);
 void amqp_put_mechanisms(struct amqp_writer *w, const struct str *names, uint32_t count);
 void amqp_put_init(struct amqp_writer *w, const struct amqp_init_frame *f);
-void amqp_put_challenge(struct amqp_writer *w, struct str challenge);
 void amqp_put_response(struct amqp_writer *w, struct str response);
 void amqp_put_sasl_outcome(struct amqp_writer *w, const struct amqp_sasl_outcome_frame *f);
 

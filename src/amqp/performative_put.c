@@ -595,11 +595,6 @@ static void put_one_binary(struct amqp_writer *w, uint64_t code, struct str cont
     end_list(&l);
 }
 
-void amqp_put_challenge(struct amqp_writer *w, struct str challenge)
-{
-    put_one_binary(w, AMQP_SASL_CHALLENGE, challenge);
-}
-
 void amqp_put_response(struct amqp_writer *w, struct str response)
 {
     put_one_binary(w, AMQP_SASL_RESPONSE, response);

@@ -67,7 +67,6 @@ struct flow_record {
 
 // record.c
 bool attr_is_text(uint32_t attr);
-bool attr_is_number(uint32_t attr);
 const char *value_text(const struct value *v); // NULL: none yet
 bool attr_is_connectors(uint32_t attr);        // told by the router of the connector
 bool type_is_traffic(enum flow_type type);

@@ -236,14 +236,6 @@ char *kept_id(const struct source *s, const struct kept *k)
     return str_fmt("%.*s%u", (int)s->prefix_len, s->id, k->number);
 }
 
-bool kept_is(const struct source *s, const struct kept *k, struct str id)
-{
-    uint32_t number = 0;
-    bool is_number = read_number(s, id, &number);
-
-    return compare(k, is_number, number, id) == 0;
-}
-
 static uint64_t power_above(uint64_t n)
 {
     uint64_t power = 10;

@@ -117,7 +117,6 @@ bool kept_set_host(struct source *s, struct kept *k, struct str host);
 struct str kept_host(const struct source *s, const struct kept *k); // STR_NONE: not kept so
 // As kept.parent of those that have this parent; 0: none has.
 uint8_t kept_parent_index(const struct source *s, struct str id);
-bool kept_is(const struct source *s, const struct kept *k, struct str id);
 char *kept_id(const struct source *s, const struct kept *k); // the caller frees
 // As their identities' texts are sorted.
 int kept_order(const struct kept *a, const struct kept *b);

@@ -18,11 +18,6 @@ bool attr_is_text(uint32_t attr)
     return attr <= FLOW_ATTR_MAX && kinds[attr] == 's';
 }
 
-bool attr_is_number(uint32_t attr)
-{
-    return attr <= FLOW_ATTR_MAX && kinds[attr] == 'n';
-}
-
 const char *value_text(const struct value *v)
 {
     return v->is_short ? v->few : v->text;

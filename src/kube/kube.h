@@ -205,7 +205,6 @@ struct kube_watch_opts {
 struct kube_watch;
 struct kube_watch *kube_watch_new(struct kube *k, const struct kube_watch_opts *opts);
 void kube_watch_free(struct kube_watch *w); // NULL is fine
-void *kube_watch_user(const struct kube_watch *w);
 
 // Everything has been listed, once; what is told of it may still wait for kube_next().
 bool kube_watch_is_synced(const struct kube_watch *w);
@@ -239,8 +238,6 @@ struct kube_lease *kube_lease_new(struct kube *k, const struct kube_lease_opts *
 // one that it has already stays.
 void kube_lease_own(struct kube_lease *l, const json_t *owner);
 bool kube_lease_is_held(const struct kube_lease *l);
-// Who holds it as far as is known; "" nobody.
-const char *kube_lease_holder(const struct kube_lease *l);
 // Gives it up, so that others need not wait: told as KUBE_EV_LEASE_LOST at once if it was held. The
 // write follows (the loop must still turn for it), after which kube_lease_is_released() says yes,
 // as it does when the write is refused for want of rights; while the server is away it does not, so

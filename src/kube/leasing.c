@@ -108,11 +108,6 @@ bool kube_lease_is_held(const struct kube_lease *l)
     return l->lease.is_held;
 }
 
-const char *kube_lease_holder(const struct kube_lease *l)
-{
-    return l->lease.holder;
-}
-
 void kube_lease_release(struct kube_lease *l)
 {
     lease_release(&l->lease, mono_now());

@@ -123,11 +123,6 @@ bool watch_next(struct kube *k, struct kube_event *ev)
     return false;
 }
 
-void *kube_watch_user(const struct kube_watch *w)
-{
-    return w->informer.opts.user;
-}
-
 bool kube_watch_is_synced(const struct kube_watch *w)
 {
     return w->informer.is_synced;

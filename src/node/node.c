@@ -322,8 +322,3 @@ int node_run(struct node *n, struct why *why)
     workers_stop(n);
     return 0;
 }
-
-void node_stop(struct node *n)
-{
-    net_loop_stop(n->loop);
-}

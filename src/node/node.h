@@ -23,8 +23,7 @@ struct node_opts {
 int node_new(const struct node_opts *opts, struct node **out, struct why *why);
 void node_free(struct node *n);
 
-// Serves until SIGTERM and what is then left to be done (drain_ms), SIGINT, a second SIGTERM or
-// node_stop. Further workers are threads of this call. Returns 0, or ERR_IO with words when they
-// cannot be started.
+// Serves until SIGTERM and what is then left to be done (drain_ms), SIGINT or a second SIGTERM.
+// Further workers are threads of this call. Returns 0, or ERR_IO with words when they cannot be
+// started.
 int node_run(struct node *n, struct why *why);
-void node_stop(struct node *n);

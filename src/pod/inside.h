@@ -127,8 +127,6 @@ void publish_set(struct publish *p, struct drive_census *n);
 bool publish_event(struct publish *p, const struct kube_event *ev);
 // A reference to the Deployment that it belongs to; NULL: not known, or there is none.
 const json_t *publish_owner(const struct publish *p);
-// Why it is not written; "" while all is well.
-const char *publish_problem(const struct publish *p);
 
 // ---------------------------------------------------------------------------------------- source
 

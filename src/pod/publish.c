@@ -264,11 +264,6 @@ const json_t *publish_owner(const struct publish *p)
     return p->owner;
 }
 
-const char *publish_problem(const struct publish *p)
-{
-    return p->problem;
-}
-
 struct publish *publish_new(struct net_loop *loop, struct kube *k, const char *ns,
                             const char *deployment)
 {
