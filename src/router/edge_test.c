@@ -460,6 +460,72 @@ TEST(an_uplink_has_joined_when_it_has_told_of_consumers_elsewhere)
     net_end(&n);
 }
 
+static int settled_count;
+
+static void on_ready(struct router_source *s)
+{
+    (void)s;
+}
+
+static void on_settled(struct router_source *s, enum amqp_outcome_type outcome)
+{
+    (void)s;
+    CHECK_EQ(outcome, AMQP_ACCEPTED);
+    settled_count++;
+}
+
+static int streams_under_way(const struct router *r)
+{
+    int count = 0;
+
+    list_for_each (at, &r->conns) {
+        const struct router_conn *c = list_entry(at, struct router_conn, on_router);
+
+        list_for_each (node, &c->links) {
+            const struct router_link *l = list_entry(node, struct router_link, on_conn);
+
+            count += l->kind == LINK_STREAM && l->is_out && l->current;
+        }
+    }
+    return count;
+}
+
+// For credit, of which an uplink has none when it has just come up.
+TEST(streams_that_waited_for_an_edge_router_do_not_wait_for_each_other)
+{
+    static const struct router_source_ops ops = {.ready = on_ready, .settled = on_settled};
+    struct router_source streams[2] = {{.ops = &ops}, {.ops = &ops}};
+    struct amqp_writer w;
+    struct net n;
+    struct client *a, *b;
+    int s;
+
+    star(&n, 1);
+    settled_count = 0;
+    a = client_of(&n, n.routers[0]);
+    b = client_of(&n, n.routers[1]);
+    receiver(b, "closest/x", 300);
+    s = sender(a, "closest/x");
+    n.wires[0].is_slow = true; // all credit is used up
+    for (int i = 0; i < 250; i++)
+        send_text(a, s, NULL, "x");
+    amqp_writer_init(&w);
+    put_message(&w, NULL, "closest/x", "y");
+    for (int i = 0; i < 2; i++)
+        router_source_open(n.routers[0], &streams[i], STR("closest/x"), amqp_written(&w));
+    amqp_writer_fini(&w);
+    net_run(&n);
+    CHECK_EQ(streams_under_way(n.routers[0]), 0);
+    n.wires[0].is_slow = false;
+    net_run(&n);
+    CHECK_EQ(streams_under_way(n.routers[0]), 2);
+    for (int i = 0; i < 2; i++)
+        router_source_write(&streams[i], NULL, 0, true);
+    net_run(&n);
+    CHECK_EQ(settled_count, 2);
+    net_end(&n);
+}
+
 TEST(when_the_active_uplink_is_lost_another_takes_over)
 {
     struct net n;
@@ -691,6 +757,7 @@ TEST_MAIN(CASE(an_uplink_has_joined_when_it_has_told_of_consumers_elsewhere),
           CASE(a_multicast_that_comes_down_both_uplinks_arrives_once),
           CASE(a_newer_uplink_that_is_lost_at_once_leaves_the_older_one),
           CASE(a_dynamic_address_at_an_edge_is_reached_from_everywhere),
+          CASE(streams_that_waited_for_an_edge_router_do_not_wait_for_each_other),
           CASE(when_the_active_uplink_is_lost_another_takes_over),
           CASE(an_edge_hears_when_its_address_has_a_destination_elsewhere),
           CASE(a_tracking_link_that_comes_anew_is_told_anew), CASE(edges_of_one_mesh_count_as_one),

@@ -394,23 +394,31 @@ static bool wait_here(struct router *r, struct arrival *a, struct address *to)
 }
 
 // Where another router stands behind the link, a stream gets a streaming link and leaves this one
-// to the others. False: it cannot.
-static bool send_moved(struct router *r, struct arrival *a, struct router_link *l,
-                       struct address *to)
+// to the others. NULL: it cannot.
+static struct router_link *link_beside(struct router_link *l, bool is_complete, bool no_hold)
 {
-    struct router_link *streaming = NULL;
-    struct outgoing *o = NULL;
+    if (is_complete || l->conn->role != ROUTER_ROLE_EDGE || !l->conn->takes_streams)
+        return NULL;
+    return network_conn_stream_link(l->conn, no_hold);
+}
 
-    if (a->is_complete || l->conn->role != ROUTER_ROLE_EDGE || !l->conn->takes_streams)
-        return false;
-    streaming = network_conn_stream_link(l->conn, (a->msg.ra.flags & AMQP_RA_NO_HOLD) != 0);
-    if (!streaming)
-        return false;
-    send_copy(r, a, streaming, to, NO_NEIGHBOUR);
-    o = list_entry(a->delivery->copies.prev, struct outgoing, on_delivery);
+static void note_moved(struct outgoing *o, struct router_link *l)
+{
     o->moved = l;
     l->moved_count++;
     list_append(&l->moved, &o->on_moved);
+}
+
+static bool send_moved(struct router *r, struct arrival *a, struct router_link *l,
+                       struct address *to)
+{
+    struct router_link *streaming =
+        link_beside(l, a->is_complete, (a->msg.ra.flags & AMQP_RA_NO_HOLD) != 0);
+
+    if (!streaming)
+        return false;
+    send_copy(r, a, streaming, to, NO_NEIGHBOUR);
+    note_moved(list_entry(a->delivery->copies.prev, struct outgoing, on_delivery), l);
     return true;
 }
 
@@ -719,11 +727,20 @@ void address_serve(struct router_link *l)
     if (!a || !l->is_out)
         return;
     while (a->waiting_count > 0 && can_take(l)) {
-        struct list *node = list_pop(&a->waiting);
+        struct outgoing *o = list_entry(list_pop(&a->waiting), struct outgoing, on_link);
+        struct router_link *streaming =
+            link_beside(l, o->delivery->is_complete, o->delivery->no_hold);
 
         a->waiting_count--;
-        if (!outgoing_begin(list_entry(node, struct outgoing, on_link), l))
+        if (streaming) {
+            note_moved(o, l);
+            if (can_take(streaming))
+                outgoing_begin(o, streaming);
+            else
+                outgoing_queue(o, streaming);
+        } else if (!outgoing_begin(o, l)) {
             return;
+        }
     }
 }
 
