@@ -236,6 +236,18 @@ TEST(a_site_that_is_written_wrong_loses_nothing_that_it_has)
     cluster_fini(&c);
 }
 
+TEST(of_a_second_router_that_cannot_be_nothing_is_made)
+{
+    struct cluster c;
+
+    put_site(&c, "{'linkAccess': 'local', 'ha': true, 'edge': true}");
+    cluster_settle(&c);
+    CHECK_STATUS(&c, "Site/west", "Configured", "False Error Edge sites cannot have HA enabled");
+    CHECK(!cluster_get(&c, "Deployment/skupper-router-2"));
+    CHECK(!cluster_get(&c, "SecuredAccess/skupper-router-2"));
+    cluster_fini(&c);
+}
+
 TEST(what_is_about_to_go_is_let_go)
 {
     static const char *const keys[] = {"Service/back", "Deployment/skupper-router",
@@ -341,6 +353,7 @@ TEST_MAIN(CASE(the_site_that_has_the_router_keeps_it),
           CASE(what_may_not_be_changed_says_so_itself),
           CASE(nothing_new_is_configured_while_the_configuration_cannot_be_written),
           CASE(a_site_that_is_written_wrong_loses_nothing_that_it_has),
+          CASE(of_a_second_router_that_cannot_be_nothing_is_made),
           CASE(what_is_about_to_go_is_let_go),
           CASE(what_is_wrong_with_the_content_of_a_secret_is_told),
           CASE(what_is_wrong_with_a_secret_of_ours_is_mended_and_not_told))
