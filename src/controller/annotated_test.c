@@ -117,6 +117,18 @@ static const struct {
     {"Service", "{'skupper.io/proxy': 'tcp', 'skupper.io/target': 'db'}",
      "{'ports': [{'port': 5432}, {'port': 2}]}", "x", NULL,
      "skupper.io/target: incompatible number of ports at Service \"db\""},
+    {"Service", "{'skupper.io/proxy': 'tcp', 'skupper.io/target': 'two'}",
+     "{'ports': [{'port': 443}, {'port': 80}]}", "x",
+     "{'address': 'x', 'protocol': 'tcp', 'ports': [443, 80], 'exposeIngress': '', 'targets':"
+     " [{'name': 'x', 'service': 'two', 'targetPorts': {'443': 443, '80': 80}}], 'origin':"
+     " 'annotation'}",
+     ""},
+    {"Service", "{'skupper.io/proxy': 'tcp', 'skupper.io/target': 'two'}",
+     "{'ports': [{'port': 80}]}", "x", NULL,
+     "skupper.io/target: incompatible number of ports at Service \"two\""},
+    {"Service", "{'skupper.io/proxy': 'tcp', 'skupper.io/target': 'two'}",
+     "{'ports': [{'port': 80}, {'port': 8443}]}", "x", NULL,
+     "skupper.io/target: incompatible number of ports at Service \"two\""},
     {"Service", "{'skupper.io/proxy': 'tcp', 'skupper.io/ingress-only': ''}",
      "{'ports': [{'port': 80}]}", "x",
      "{'address': 'x', 'protocol': 'tcp', 'ports': [80], 'exposeIngress': '', 'targets': [],"
@@ -137,6 +149,7 @@ TEST(each_annotation_says_what_it_says_in_version_1)
         char *key = site_key(rows[i].kind, "x");
 
         put_site(&c);
+        add_kind(&c, "Service", "two", "{}", "{'ports': [{'port': 80}, {'port': 443}]}");
         add_kind(&c, "Service", "db", "{}",
                  "{'clusterIP': 'None', 'ports': [{'port': 5432, 'targetPort': 15432}]}");
         add_kind(&c, rows[i].kind, "x", rows[i].notes, rows[i].spec);
