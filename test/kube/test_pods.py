@@ -25,8 +25,10 @@ HEALTH = [["router", {"id": "workload", "mode": "standalone"}],
 class Place:
     """A namespace with an installation in it."""
 
-    def __init__(self, cluster, name, profile="restricted", file="skupper-namespace-scope.yaml"):
-        self.cluster, self.admin = cluster, cluster.admin
+    def __init__(self, cluster, name, profile="restricted", file="skupper-namespace-scope.yaml",
+                 **settings):
+        """`settings`: of the controller, as its environment has them."""
+        self.cluster, self.admin, self.settings = cluster, cluster.admin, settings
         self.ns = cluster.namespace(name)
         self.admin.patch("namespaces", self.ns, {"metadata": {"labels": {
             "pod-security.kubernetes.io/enforce": profile}}})
@@ -40,6 +42,8 @@ class Place:
             for variable in container["env"]:
                 if variable["name"].endswith("_IMAGE") and IMAGE:
                     variable["value"] = IMAGE
+                if variable["name"] in self.settings:
+                    variable["value"] = self.settings[variable["name"]]
             self.image = container["image"]
         test_deploy.install(self.cluster, objects, self.ns, self.admin)
 
