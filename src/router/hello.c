@@ -159,16 +159,25 @@ void hello_receive(struct routing *rt, uint32_t link, const struct ctl *m, struc
     rt_wake_link(rt, hello_deadline(rt, l));
 }
 
-void hello_tick(struct routing *rt, uint32_t link, struct mono now)
+// Only the time gives a peer up, never what another one has sent: where this router stood still for
+// a while, the peer's HELLO waits to be read.
+void hello_give_up(struct routing *rt, struct mono now)
 {
-    struct rlink *l = rt->links + link;
+    for (uint32_t i = 0; i < rt->link_count; i++) {
+        struct rlink *l = rt->links + i;
 
-    if (l->is_adjacent && !mono_before(now, mono_add_ms(l->listed_at, max_age(rt, l))))
-        hello_lose(rt, link, now);
-    if (l->is_heard && !mono_before(now, mono_add_ms(l->heard_at, max_age(rt, l))))
-        l->is_heard = false;
-    if (!mono_before(now, l->hello_at))
-        send_hello(rt, link, now);
+        if (l->is_adjacent && !mono_before(now, mono_add_ms(l->listed_at, max_age(rt, l))))
+            hello_lose(rt, i, now);
+        if (l->is_heard && !mono_before(now, mono_add_ms(l->heard_at, max_age(rt, l))))
+            l->is_heard = false;
+    }
+}
+
+void hello_tick(struct routing *rt, struct mono now)
+{
+    for (uint32_t i = 0; i < rt->link_count; i++)
+        if (rt->links[i].is_up && !mono_before(now, rt->links[i].hello_at))
+            send_hello(rt, i, now);
 }
 
 struct mono hello_deadline(const struct routing *rt, const struct rlink *l)

@@ -522,9 +522,7 @@ static void tick_links(struct routing *rt, struct mono now)
 static void settle(struct routing *rt, struct mono now)
 {
     if (!mono_before(now, rt->link_at))
-        for (uint32_t i = 0; i < rt->link_count; i++)
-            if (rt->links[i].is_up)
-                hello_tick(rt, i, now);
+        hello_tick(rt, now);
     if (rt->is_ls_dirty && throttle_is_open(&rt->ls_throttle, now))
         ls_announce(rt, now);
     if (rt->pending.count > 0 && throttle_is_open(&rt->ma_throttle, now))
@@ -560,6 +558,7 @@ struct mono routing_deadline(const struct routing *rt)
 void routing_tick(struct routing *rt, struct mono now)
 {
     begin_call(rt);
+    hello_give_up(rt, now);
     settle(rt, now);
 }
 

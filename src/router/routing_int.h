@@ -309,7 +309,8 @@ void rt_wake_node(struct routing *rt, struct mono at);
 // --- hello.c -------------------------------------------------------------------------------------
 
 void hello_receive(struct routing *rt, uint32_t link, const struct ctl *m, struct mono now);
-void hello_tick(struct routing *rt, uint32_t link, struct mono now);
+void hello_tick(struct routing *rt, struct mono now);
+void hello_give_up(struct routing *rt, struct mono now); // peers that were silent for too long
 struct mono hello_deadline(const struct routing *rt, const struct rlink *l);
 // The peer of this link is no neighbour over it any more.
 void hello_end_soon(struct routing *rt, struct mono now); // every HELLO says so, from now on

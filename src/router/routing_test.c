@@ -841,6 +841,21 @@ TEST(too_many_routers_are_left_out)
     routing_free(rt);
 }
 
+TEST(who_is_heard_in_the_same_turn_as_others_is_not_given_up_before)
+{
+    struct routing *rt = make_settled();
+    struct mono late = mono_add_ms(start, 5000); // this router stood still meanwhile
+
+    hello(rt, 1, "N1", 100, late);
+    hello(rt, 2, "N2", 100, late);
+    routing_tick(rt, late);
+    CHECK_EQ(count_events(rt, ROUTING_EV_NEIGHBOUR_DOWN, NULL), 0);
+    hello(rt, 1, "N1", 100, mono_add_ms(late, 5000));
+    routing_tick(rt, mono_add_ms(late, 5000));
+    CHECK_EQ(count_events(rt, ROUTING_EV_NEIGHBOUR_DOWN, NULL), 1);
+    routing_free(rt);
+}
+
 TEST_MAIN(CASE(start_of_two_routers_is_as_captured), CASE(answers_are_written_as_captured),
           CASE(address_changes_are_written_as_captured),
           CASE(absolute_update_of_the_existing_router_is_understood),
@@ -863,4 +878,5 @@ TEST_MAIN(CASE(start_of_two_routers_is_as_captured), CASE(answers_are_written_as
           CASE(cheapest_link_to_a_neighbour_carries_its_traffic_of_equals_the_youngest),
           CASE(management_sees_nodes_and_their_peers),
           CASE(malformed_messages_are_noted_once_for_each_link),
-          CASE(too_many_routers_are_left_out))
+          CASE(too_many_routers_are_left_out),
+          CASE(who_is_heard_in_the_same_turn_as_others_is_not_given_up_before))
