@@ -26,6 +26,10 @@ static const struct {
      "{'address': 'x', 'protocol': 'tcp', 'ports': [80, 443], 'exposeIngress': ''," TARGET(
          "{'80': 8080, '443': 443}"),
      ""},
+    {"Deployment", "{'skupper.io/proxy': 'tcp', 'skupper.io/port': '80:8080,80:1'}", DEPLOYED, "x",
+     "{'address': 'x', 'protocol': 'tcp', 'ports': [80], 'exposeIngress': ''," TARGET(
+         "{'80': 8080}"),
+     ""},
     {"Deployment", "{'skupper.io/proxy': 'tcp', 'skupper.io/port': '80:8080,x'}", DEPLOYED, "x",
      "{'address': 'x', 'protocol': 'tcp', 'ports': [8080, 9090], 'exposeIngress': ''," BOTH,
      "skupper.io/port: \"80:8080,x\" is not of the form port[:target],…"},
@@ -184,6 +188,8 @@ TEST(objects_of_one_address_are_one_service)
     add_kind(&c, "Deployment", "z",
              "{'skupper.io/proxy': 'tcp', 'skupper.io/address': 'api', 'skupper.io/port': '1'}",
              DEPLOYED);
+    add_kind(&c, "DaemonSet", "z", "{'skupper.io/proxy': 'http2', 'skupper.io/address': 'api'}",
+             DEPLOYED);
     cluster_settle(&c);
     CHECK_ENTRY(&c, "api",
                 "{'address': 'api', 'protocol': 'tcp', 'ports': [8080, 9090], 'exposeIngress': '',"
@@ -192,7 +198,10 @@ TEST(objects_of_one_address_are_one_service)
                 " {'8080': 8080, '9090': 9090}}], 'origin': 'annotation'}");
     CHECK_NOTE(&c, "Deployment/z",
                "the service \"api\" has another protocol or other ports, as an older object says");
+    CHECK_NOTE(&c, "DaemonSet/z",
+               "the service \"api\" has another protocol or other ports, as an older object says");
     // The next one takes its place.
+    cluster_remove(&c, "DaemonSet/z");
     cluster_remove(&c, "Deployment/b");
     cluster_remove(&c, "Deployment/a");
     cluster_remove(&c, "DaemonSet/b");

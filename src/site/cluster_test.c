@@ -594,6 +594,9 @@ TEST(what_a_site_gives_out_is_signed_by_its_issuer)
 
         cluster_desk(&d, rows[i].spec);
         desk_derive(&d);
+        CHECK_STR(
+            str_of(site_text(desk_resource(&d, "SecuredAccess/skupper-router"), "spec.accessType")),
+            "local");
         CHECK_STR(str_of(site_text(desk_resource(&d, "Site/west"), "status.defaultIssuer")),
                   rows[i].issuer);
         CHECK_STR(
