@@ -287,6 +287,13 @@ TEST(every_option_that_is_used_has_its_effect)
          "{'preferredDuringSchedulingIgnoredDuringExecution': [{'weight': 100, 'podAffinityTerm':"
          " {'topologyKey': 'kubernetes.io/hostname', 'labelSelector': {'matchLabels': {'app':"
          " 'db'}}}}]}"},
+        {"{'router-pod-antiaffinity': 'app=db', 'routers': '2'}", "Deployment/skupper-router-2",
+         "spec.template.spec.affinity.podAntiAffinity",
+         "{'preferredDuringSchedulingIgnoredDuringExecution': [{'weight': 100, 'podAffinityTerm':"
+         " {'topologyKey': 'kubernetes.io/hostname', 'labelSelector': {'matchLabels':"
+         " {'application': 'skupper-router', 'skupper.io/type': 'site'}}}}, {'weight': 100,"
+         " 'podAffinityTerm': {'topologyKey': 'kubernetes.io/hostname', 'labelSelector':"
+         " {'matchLabels': {'app': 'db'}}}}]}"},
         {"{'router-pod-annotations': 'a=1'}", "Deployment/skupper-router",
          "spec.template.metadata.annotations.a", "'1'"},
         {"{'router-pod-annotations': 'a=1,2;b=3', 'annotation-separator': ';'}",
@@ -297,6 +304,8 @@ TEST(every_option_that_is_used_has_its_effect)
          "spec.loadBalancerIP", "'203.0.113.9'"},
         {"{'ingress': 'nginx-ingress-v1', 'ingress-host': 'example.org'}", "Ingress/skupper-router",
          "spec.rules[0].host", "'inter-router.west.example.org'"},
+        {"{'ingress': 'nginx-ingress-v1', 'ingress-host': 'example.org'}", "Ingress/skupper-router",
+         "spec.ingressClassName", "'nginx'"},
         {"{'ingress': 'ingress', 'router-ingress-host': 'example.net', 'ingress-host': 'x',"
          " 'ingress-annotations': 'a=b'}",
          "Ingress/skupper-router", "spec.rules[1].host", "'edge.west.example.net'"},
