@@ -493,12 +493,13 @@ def test_a_status_that_was_deleted_before_its_write_was_answered_is_there_again(
     standin.control("fault", hold="after", match={
         "verb": "update", "resource": "configmaps", "namespace": site.namespace,
         "user": "system:serviceaccount:%s:skupper-router" % site.namespace})
-    pod.configure(listener(1))
+    one = listener(1)
+    pod.configure(one)
     found = site.admin.await_object("configmaps", STATUS, site.namespace,
                                     lambda m: "listener/n1" in m["data"]["NetworkStatus"])
     site.admin.delete("configmaps", STATUS, site.namespace)
     # Until the agent has been told of that as well, by something of which the status says nothing.
-    pod.configure(listener(1), ["address", {"name": "later", "prefix": "later"}])
+    pod.configure(one, ["address", {"name": "later", "prefix": "later"}])
     wait(lambda: "later" in pod.names("router.config.address"), lambda: pod.agent.log.lines)
     standin.control("clear")
     again = site.admin.await_object("configmaps", STATUS, site.namespace,
