@@ -259,8 +259,12 @@ static int apply(struct agent *a, struct why *why)
         return 0;
     }
     err = configure(a, &is_new, why);
-    if (err < 0)
+    if (err < 0) {
+        // Who takes a service back on a full disk is not to wait for room until it is closed.
+        if (drive_is_up(a->router))
+            drive_want(a->router, a->render.wanted.router);
         return err;
+    }
     if (a->keeper)
         keeper_run(a->keeper, memory_text(&a->render.memory, "siteId"));
     else if (!a->has_unit)

@@ -290,10 +290,15 @@ def test_a_full_disk_stops_nothing_is_told_and_ends_with_room(small_disk):
         site.run("listener", "create", "second", str(free_port()), "--host", site.host)
     assert "No space left on device; make room" in str(refused.value)
     assert not list(site.root.rglob("*second*"))
-    # A change that needs no room arrives, and what cannot be told is told when there is room.
-    (site.root / "input" / "resources" / "Listener-db.yaml").unlink()
-    s.until("it is gone", lambda: not s.connects(site.host, port))
+    # The router that runs is changed, and what cannot be written is written when there is room.
+    listener = site.root / "input" / "resources" / "Listener-db.yaml"
+    with open(listener):  # so that its removal makes none
+        listener.unlink()
+        s.until("it is gone", lambda: not s.connects(site.host, port))
+    config = site.root / "runtime" / "router" / "skrouterd.json"
+    assert '"listener/db"' in config.read_text()
     hog.unlink()
+    s.until("it is written", lambda: '"listener/db"' not in config.read_text())
     site.run("listener", "create", "db", str(port), "--host", site.host)
     s.until("it answers again", lambda: s.talk(site.host, port, "x") == "here x")
     s.until("it is well", lambda: site.condition("Listener", "db", "Configured") == ("True", "OK"))
