@@ -193,12 +193,10 @@ class Second(Place):
 
     def token(self, others):
         self.await_address()
-        self.create("accessgrants", "AccessGrant", "others", redemptionsAllowed=others)
-        granted = self.await_condition("accessgrants", "others", "Ready")["status"]
-        return {k: granted[k] for k in ("url", "code", "ca")}
+        return self.grant("others", others)
 
     def link(self, token):
-        self.create("accesstokens", "AccessToken", "hub", **token)
+        self.redeem("hub", token)
 
     def await_linked(self):
         self.await_condition("links", "hub", "Ready")

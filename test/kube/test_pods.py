@@ -54,6 +54,16 @@ class Place:
         return self.admin.await_object(kind(plural), name, self.ns, control.is_so(type_, status),
                                        SECONDS)
 
+    def grant(self, name, others=1):
+        """What each of so many others redeems to be linked to this site."""
+        self.create("accessgrants", "AccessGrant", name, redemptionsAllowed=others)
+        granted = self.await_condition("accessgrants", name, "Ready")["status"]
+        return {k: granted[k] for k in ("url", "code", "ca")}
+
+    def redeem(self, name, granted):
+        self.create("accesstokens", "AccessToken", name, **granted)
+        self.await_condition("accesstokens", name, "Redeemed")
+
     def workload(self, name, replicas, **notes):
         """Pods that answer /healthz at 8080."""
         self.admin.create("deployments", {
@@ -106,11 +116,7 @@ def places(clusters):
 
 def test_a_service_is_reached_from_the_other_namespace_while_its_pods_come_and_go(places):
     west, east = places
-    west.create("accessgrants", "AccessGrant", "for-east", redemptionsAllowed=1)
-    granted = west.await_condition("accessgrants", "for-east", "Ready")["status"]
-    east.create("accesstokens", "AccessToken", "west", url=granted["url"], code=granted["code"],
-                ca=granted["ca"])
-    east.await_condition("accesstokens", "west", "Redeemed")
+    east.redeem("west", west.grant("for-east"))
     east.await_condition("links", "west", "Ready")
     east.workload("backend", 2)
     east.create("connectors", "Connector", "backend", routingKey="backend",

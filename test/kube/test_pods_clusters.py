@@ -45,13 +45,6 @@ class Passing(Place):
              lambda: everything(self.admin, self.ns) ^ self.before)
 
 
-def link(place, hub, granted):
-    place.create("accesstokens", "AccessToken", "hub", url=granted["url"], code=granted["code"],
-                 ca=granted["ca"])
-    place.await_condition("accesstokens", "hub", "Redeemed")
-    place.await_condition("links", "hub", "Ready")
-
-
 @pytest.fixture
 def three(clusters):
     some = [clusters(name) for name in "abc"]
@@ -69,10 +62,10 @@ def test_a_service_of_one_cluster_is_used_from_two_others_and_all_of_it_goes(thr
         place.create("sites", "Site", site)
     for place, site in ((hub, "hub"), (west, "west"), (east, "east")):
         place.await_condition("sites", site, "Ready")
-    hub.create("accessgrants", "AccessGrant", "all", redemptionsAllowed=2)
-    granted = hub.await_condition("accessgrants", "all", "Ready")["status"]
+    granted = hub.grant("all", 2)
     for place in (west, east):
-        link(place, hub, granted)
+        place.redeem("hub", granted)
+        place.await_condition("links", "hub", "Ready")
     west.workload("backend", 1)
     west.create("connectors", "Connector", "backend", routingKey="backend",
                 selector="app=backend", port=8080)

@@ -38,11 +38,7 @@ def linked(clusters, request):
     east.create("sites", "Site", "east")
     for place, site in ((west, "west"), (east, "east")):
         place.await_condition("sites", site, "Ready")
-    west.create("accessgrants", "AccessGrant", "for-east", redemptionsAllowed=1)
-    granted = west.await_condition("accessgrants", "for-east", "Ready")["status"]
-    east.create("accesstokens", "AccessToken", "west", url=granted["url"], code=granted["code"],
-                ca=granted["ca"])
-    east.await_condition("accesstokens", "west", "Redeemed")
+    east.redeem("west", west.grant("for-east"))
     east.await_condition("links", "west", "Ready")
     west.workload("in-west", 1)
     east.workload("in-east", 1)

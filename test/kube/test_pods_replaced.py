@@ -34,11 +34,7 @@ def west_and_east(clusters, request):
     east.create("sites", "Site", "east", edge=request.param == "edge")
     for place, site in ((west, "west"), (east, "east")):
         place.await_condition("sites", site, "Ready")
-    west.create("accessgrants", "AccessGrant", "for-east", redemptionsAllowed=1)
-    granted = west.await_condition("accessgrants", "for-east", "Ready")["status"]
-    east.create("accesstokens", "AccessToken", "west", url=granted["url"], code=granted["code"],
-                ca=granted["ca"])
-    east.await_condition("accesstokens", "west", "Redeemed")
+    east.redeem("west", west.grant("for-east"))
     wait(lambda: len(links_of(east)) == len(GROUPS), "a link to each router")
     for link in links_of(east):
         east.await_condition("links", link, "Ready")
