@@ -245,7 +245,6 @@ void amqp_link_forget_termini(struct amqp_link *l);
 bool amqp_terminus_has(const struct amqp_terminus *t, const char *capability);
 uint8_t amqp_link_snd_settle_mode(const struct amqp_link *l); // the peer's words, or ours if silent
 uint8_t amqp_link_rcv_settle_mode(const struct amqp_link *l);
-struct amqp_conn *amqp_link_conn(const struct amqp_link *l);
 struct amqp_session *amqp_link_session(const struct amqp_link *l);
 void *amqp_link_user(const struct amqp_link *l);
 void amqp_link_set_user(struct amqp_link *l, void *user);

@@ -282,7 +282,6 @@ static inline void amqp_put_descriptor(struct amqp_writer *w, uint64_t code)
     amqp_put_ulong(w, code);
 }
 
-void amqp_put_descriptor_symbol(struct amqp_writer *w, struct str name);
 void amqp_put_ushort(struct amqp_writer *w, uint16_t v);
 void amqp_put_byte(struct amqp_writer *w, int8_t v);
 void amqp_put_short(struct amqp_writer *w, int16_t v);

@@ -629,11 +629,6 @@ uint8_t amqp_link_rcv_settle_mode(const struct amqp_link *l)
     return l->rcv_settle_mode;
 }
 
-struct amqp_conn *amqp_link_conn(const struct amqp_link *l)
-{
-    return l->session->conn;
-}
-
 struct amqp_session *amqp_link_session(const struct amqp_link *l)
 {
     return l->session;

@@ -39,12 +39,6 @@ bool amqp_writer_grow(struct amqp_writer *w, size_t len)
     return true;
 }
 
-void amqp_put_descriptor_symbol(struct amqp_writer *w, struct str name)
-{
-    amqp_put_u8(w, 0x00);
-    amqp_put_symbol(w, name);
-}
-
 static void put_2(struct amqp_writer *w, uint8_t constructor, uint16_t v)
 {
     uint8_t *at = amqp_room(w, 3);

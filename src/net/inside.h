@@ -118,7 +118,6 @@ struct net_stream {
     struct list on_write, on_read, on_loop;
     struct loop_timer timer;
     enum stream_state state;
-    int error;
     const struct net_engine_ops *ops;
     void *engine;
     SSL *ssl;

@@ -139,8 +139,6 @@ void net_stream_resume(struct net_stream *s);
 void net_stream_drop(struct net_stream *s, const char *why);
 // The same, and the peer sees a reset.
 void net_stream_reset(struct net_stream *s, const char *why);
-// errno of the socket's failure, in `lost`; 0: it did not fail.
-int net_stream_error(const struct net_stream *s);
 
 // ------------------------------------------------------------------------------------------ TLS
 

@@ -146,16 +146,10 @@ void net_stream_reset(struct net_stream *s, const char *why)
     fail(s, why);
 }
 
-int net_stream_error(const struct net_stream *s)
-{
-    return s->error;
-}
-
 static void fail_errno(struct net_stream *s, const char *what)
 {
     char why[128];
 
-    s->error = errno;
     snprintf(why, sizeof(why), "%s: %s", what, strerror(errno));
     fail(s, why);
 }

@@ -427,15 +427,6 @@ bool router_conn_is_finished(const struct router_conn *c)
     return c->is_dropped || amqp_conn_is_finished(c->amqp);
 }
 
-void router_conn_close(struct router_conn *c, const char *condition, const char *description,
-                       struct mono now)
-{
-    c->router->now = now;
-    amqp_conn_close(c->amqp, condition, description);
-    conn_mark(c);
-    poll(c);
-}
-
 void *router_conn_user_data(const struct router_conn *c)
 {
     return c->user_data;

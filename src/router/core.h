@@ -457,8 +457,7 @@ void arrival_store(struct router *r, struct arrival *a); // its bytes are kept i
 void arrival_finish(struct router *r, struct arrival *a, enum amqp_outcome_type type);
 void delivery_name_address(struct router *r, struct delivery *d, struct address *a);
 void delivery_in_lost(struct delivery *d);
-void delivery_abort(struct delivery *d); // nothing of an unfinished one shall arrive
-void delivery_done(struct delivery *d);  // all copies are finished: the outcome goes back
+void delivery_done(struct delivery *d); // all copies are finished: the outcome goes back
 void delivery_push(struct delivery *d);
 void delivery_more(struct delivery *d, struct str bytes, bool last); // may end it
 struct str delivery_gather(const struct delivery *d, uint8_t *room, size_t size);

@@ -396,6 +396,20 @@ void arrival_finish(struct router *r, struct arrival *a, enum amqp_outcome_type 
     }
 }
 
+// Nothing of an unfinished delivery shall arrive.
+static void delivery_abort(struct delivery *d)
+{
+    struct list *node;
+
+    d->is_forwarding = true;
+    while ((node = list_first(&d->copies)) != NULL)
+        outgoing_finish(list_entry(node, struct outgoing, on_delivery),
+                        &(struct amqp_outcome){.type = AMQP_RELEASED});
+    d->is_forwarding = false;
+    d->is_complete = true;
+    delivery_done(d);
+}
+
 // The sender is gone. What has come whole goes on its way; half a message is taken back.
 void delivery_in_lost(struct delivery *d)
 {
@@ -408,20 +422,6 @@ void delivery_in_lost(struct delivery *d)
     d->is_complete = true;
     d->outcome = AMQP_RELEASED;
     delivery_abort(d);
-}
-
-// Nothing of an unfinished delivery shall arrive.
-void delivery_abort(struct delivery *d)
-{
-    struct list *node;
-
-    d->is_forwarding = true;
-    while ((node = list_first(&d->copies)) != NULL)
-        outgoing_finish(list_entry(node, struct outgoing, on_delivery),
-                        &(struct amqp_outcome){.type = AMQP_RELEASED});
-    d->is_forwarding = false;
-    d->is_complete = true;
-    delivery_done(d);
 }
 
 // --------------------------------------------------------------------------------------- arrival

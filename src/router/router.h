@@ -165,9 +165,6 @@ struct mono router_conn_deadline(const struct router_conn *c);
 void router_conn_tick(struct router_conn *c, struct mono now);
 // Once its output is sent, the transport can be dropped.
 bool router_conn_is_finished(const struct router_conn *c);
-// Says goodbye with an AMQP close; NULL condition: in peace.
-void router_conn_close(struct router_conn *c, const char *condition, const char *description,
-                       struct mono now);
 void *router_conn_user_data(const struct router_conn *c);
 // Drops what came by the listener or connector `name` with a certificate of an older generation.
 void router_drop_older(struct router *r, const char *name, uint64_t tls_ordinal);
@@ -228,8 +225,6 @@ size_t router_source_room(const struct router_source *s);
 bool router_source_is_held(const struct router_source *s);
 // Takes all of it. `last` ends the stream; `settled` will tell what became of it.
 void router_source_write(struct router_source *s, const void *data, size_t len, bool last);
-// Ends an unfinished one as if it had never been.
-void router_source_abort(struct router_source *s);
 // Ends it where it is and lets go of it: settled with its end, which tells the other end that
 // nobody is here any more.
 void router_source_leave(struct router_source *s);

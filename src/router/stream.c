@@ -110,17 +110,6 @@ void router_source_write(struct router_source *s, const void *data, size_t len, 
         delivery_more(s->delivery, (struct str){data, len}, last);
 }
 
-void router_source_abort(struct router_source *s)
-{
-    struct delivery *d = s->delivery;
-
-    if (!d)
-        return;
-    s->delivery = NULL;
-    d->source = NULL;
-    delivery_abort(d);
-}
-
 void router_source_leave(struct router_source *s)
 {
     struct delivery *d = s->delivery;
