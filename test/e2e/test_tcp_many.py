@@ -17,6 +17,9 @@ from soak import Server as Answering
 CROWD = 2000 if SANITIZED else 20000
 # Who finds the queue of a busy machine full calls again after 1, 3, 7, 15, 31 and 63 seconds.
 PATIENCE = 100
+# What a crowd leaves more than the one before it. How many of the first are there at one time is a
+# matter of how busy the machine is; what is lost with each is lost with every one.
+KIB_MAX, CROWDS_MAX = 4096, 4
 
 
 @pytest.fixture
@@ -70,8 +73,9 @@ def test_twenty_thousand_come_and_go_at_once(routers, crowds, record_property):
     a.log.wait("listening name=l-crowd")
     m = Management(a)
     idle = idle_descriptors(made)
-    kib = []
-    for _ in range(2):
+    kib, grown = [], [KIB_MAX]
+    while max(grown) >= KIB_MAX:
+        assert len(kib) < CROWDS_MAX, kib
         latency = Latency(other)
         halves = [crowds("come", port, CROWD // 2) for _ in range(2)]
         for half in halves:
@@ -85,13 +89,13 @@ def test_twenty_thousand_come_and_go_at_once(routers, crowds, record_property):
         kib.append([r.resident_kib() for r in made])
         for half in halves:
             half.end()
+        if len(kib) > 1:
+            grown = [after - before for before, after in zip(*kib[-2:])]
     (row,) = m.query("tcpListener")
     assert row["connectionsOpened"] == row["connectionsClosed"] > CROWD
     assert (row["operStatus"], m.query("tcpConnection")) == ("up", [])
     m.close()
-    grown = [after - before for before, after in zip(*kib)]
-    record_property("KiB more after the second crowd", grown)
-    assert max(grown) < 4096, kib
+    record_property("KiB after each crowd", kib)
 
 
 def test_short_connections_leave_memory_flat(routers, record_property):
