@@ -151,7 +151,8 @@ static void hear(void *user, struct mono now)
         if (got <= 0)
             continue;
         if ((size_t)got > LINES_MAX - e->len) { // no link has so many steps
-            kill(e->pid, SIGKILL);
+            if (e->pid > 0)
+                kill(e->pid, SIGKILL);
             break;
         }
         e->lines = xrealloc(e->lines, e->len + (size_t)got, 1);
@@ -199,8 +200,8 @@ static void end(void *user, struct mono now)
 
     if (waitpid(e->pid, &status, WNOHANG) != e->pid)
         return;
-    hear(e, now);
     e->pid = 0;
+    hear(e, now);
     if (WIFEXITED(status) && WEXITSTATUS(status) == POD_NO_LINK) {
         how = EXAM_NO_LINK;
     } else if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
